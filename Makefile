@@ -1,0 +1,32 @@
+# The commands of the repository. Every target installs what it needs; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+export UV_PYTHON_DOWNLOADS := never
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMPS := build/stamps
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# --- set-up -----------------------------------------------------------------------------------------------------
+
+$(BIN)/uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+
+$(STAMPS)/python: $(BIN)/uv requirements.lock pyproject.toml
+	@mkdir -p $(@D)
+	$(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMPS)/python ## install everything into .venv and build/
+
+.PHONY: lock
+lock: $(BIN)/uv ## resolve pyproject.toml into requirements.lock (names no host)
+	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --no-annotate --no-header --quiet -o requirements.lock

@@ -1,0 +1,1 @@
+"""The mesh: one distribution, one package a room (see the README for the map)."""
