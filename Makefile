@@ -25,8 +25,17 @@ $(STAMPS)/python: $(BIN)/uv requirements.lock pyproject.toml
 	@touch $@
 
 .PHONY: setup
-setup: $(STAMPS)/python ## install everything into .venv and build/
+setup: $(STAMPS)/python $(STAMPS)/protos ## install everything into .venv and build/
 
 .PHONY: lock
 lock: $(BIN)/uv ## resolve pyproject.toml into requirements.lock (names no host)
 	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
+
+# --- generated code ---------------------------------------------------------------------------------------------
+
+$(STAMPS)/protos: $(STAMPS)/python $(wildcard protos/intentmesh/v1/*.proto) protos/tools/generate.sh protos/tools/print_validate_proto.py
+	protos/tools/generate.sh services
+	@touch $@
+
+.PHONY: protos
+protos: $(STAMPS)/protos ## generate services/intentmesh/v1 from protos/
