@@ -39,3 +39,26 @@ $(STAMPS)/protos: $(STAMPS)/python $(wildcard protos/intentmesh/v1/*.proto) prot
 
 .PHONY: protos
 protos: $(STAMPS)/protos ## generate services/intentmesh/v1 from protos/
+
+# --- contracts --------------------------------------------------------------------------------------------------
+
+.PHONY: contracts
+contracts: ## compile the contracts (and Permit2) into build/contracts
+	$(MAKE) --no-print-directory -C contracts build
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: setup contracts ## ruff, mypy, import-linter, buf, forge fmt, generated-code drift, manifests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf lint
+	protos/tools/check_breaking.sh
+	rm -rf build/protos_again && protos/tools/generate.sh build/protos_again
+	diff --recursive --exclude=__pycache__ build/protos_again/intentmesh/v1 services/intentmesh/v1
+	diff --recursive --exclude=__pycache__ build/protos_again/buf services/buf
+	$(MAKE) --no-print-directory -C contracts lint
+	deploy/kubernetes/check.sh
