@@ -1,0 +1,139 @@
+"""The order a user signs and the hashes that name it on chain (see the published escrow ABI)."""
+
+from dataclasses import dataclass
+
+from intentmesh.domain.keccak import keccak
+from intentmesh.domain.types import Address, Bytes32, ChainId, IntentId, to_bytes32
+from intentmesh.v1.intent_pb2 import IntentType
+
+_OUTPUT_HEAD_BYTES = 8 * 32
+
+
+@dataclass(frozen=True, slots=True)
+class OrderInput:
+    """One ERC-20 amount the user gives, in the token's smallest unit."""
+
+    token: Address
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderOutput:
+    """One payment that completes the order. Addresses stand as words, as on chain; token zero is native currency."""
+
+    oracle: Bytes32
+    settler: Bytes32
+    chain_id: ChainId
+    token: Bytes32
+    amount: int
+    recipient: Bytes32
+    callback_data: bytes
+    context: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """StandardOrder. `expires` and `fill_deadline` are Unix seconds."""
+
+    user: Address
+    nonce: int
+    origin_chain_id: ChainId
+    expires: int
+    fill_deadline: int
+    input_oracle: Address
+    inputs: tuple[OrderInput, ...]
+    outputs: tuple[OrderOutput, ...]
+
+
+def order_id(order: Order, settler: Address) -> IntentId:
+    """The id of the order at one input settler of its origin chain; the mesh's intent id."""
+    inputs = b"".join(word(int.from_bytes(item.token, "big")) + word(item.amount) for item in order.inputs)
+    packed = b"".join(
+        (
+            word(order.origin_chain_id),
+            settler,
+            order.user,
+            word(order.nonce),
+            order.expires.to_bytes(4, "big"),
+            order.fill_deadline.to_bytes(4, "big"),
+            order.input_oracle,
+            keccak(inputs),
+            _abi_encode_outputs(order.outputs),
+        )
+    )
+    return IntentId(keccak(packed))
+
+
+def output_hash(output: OrderOutput) -> Bytes32:
+    """The name of an output in fill records."""
+    return Bytes32(keccak(output.oracle + output.settler + word(output.chain_id) + _packed_payment(output)))
+
+
+def fill_data_hash(order_id: IntentId, output: OrderOutput, solver: Bytes32, timestamp: int) -> Bytes32:
+    """keccak256 of the fill description that an oracle proves; over the signed amount, whatever was really paid."""
+    return Bytes32(keccak(solver + order_id + timestamp.to_bytes(4, "big") + _packed_payment(output)))
+
+
+def fill_record_hash(solver: Bytes32, timestamp: int) -> Bytes32:
+    """What the output settler stores for a filled output."""
+    return Bytes32(keccak(solver + timestamp.to_bytes(4, "big")))
+
+
+def derive_type(order: Order) -> "IntentType.ValueType":
+    """BRIDGE when any output is on another chain; else TRANSFER when every token is the same one; else SWAP."""
+    if any(output.chain_id != order.origin_chain_id for output in order.outputs):
+        return IntentType.INTENT_TYPE_BRIDGE
+    tokens = {to_bytes32(item.token) for item in order.inputs} | {output.token for output in order.outputs}
+    return IntentType.INTENT_TYPE_TRANSFER if len(tokens) == 1 else IntentType.INTENT_TYPE_SWAP
+
+
+def word(value: int) -> bytes:
+    """An ABI word. Raises OverflowError beyond uint256."""
+    return value.to_bytes(32, "big")
+
+
+def _packed_payment(output: OrderOutput) -> bytes:
+    return b"".join(
+        (
+            output.token,
+            word(output.amount),
+            output.recipient,
+            len(output.callback_data).to_bytes(2, "big"),
+            output.callback_data,
+            len(output.context).to_bytes(2, "big"),
+            output.context,
+        )
+    )
+
+
+def _abi_encode_outputs(outputs: tuple[OrderOutput, ...]) -> bytes:
+    bodies = [_abi_encode_output(output) for output in outputs]
+    offsets = []
+    offset = 32 * len(bodies)
+    for body in bodies:
+        offsets.append(word(offset))
+        offset += len(body)
+    return b"".join((word(32), word(len(bodies)), *offsets, *bodies))
+
+
+def _abi_encode_output(output: OrderOutput) -> bytes:
+    callback = abi_bytes(output.callback_data)
+    return b"".join(
+        (
+            output.oracle,
+            output.settler,
+            word(output.chain_id),
+            output.token,
+            word(output.amount),
+            output.recipient,
+            word(_OUTPUT_HEAD_BYTES),
+            word(_OUTPUT_HEAD_BYTES + len(callback)),
+            callback,
+            abi_bytes(output.context),
+        )
+    )
+
+
+def abi_bytes(data: bytes) -> bytes:
+    """The tail of a dynamic `bytes`: its length and its content, padded to whole words."""
+    return word(len(data)) + data + bytes(-len(data) % 32)
