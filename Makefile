@@ -62,3 +62,23 @@ lint: setup contracts ## ruff, mypy, import-linter, buf, forge fmt, generated-co
 	diff --recursive --exclude=__pycache__ build/protos_again/buf services/buf
 	$(MAKE) --no-print-directory -C contracts lint
 	deploy/kubernetes/check.sh
+
+# --- tests ------------------------------------------------------------------------------------------------------
+
+$(STAMPS)/js: tests/acceptance/js/package-lock.json
+	@mkdir -p $(@D)
+	npm ci --silent --prefix tests/acceptance/js
+	@touch $@
+
+.PHONY: test
+test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contracts, unit, integration, acceptance
+	$(MAKE) --no-print-directory -C contracts test
+	$(BIN)/pytest --quiet
+
+.PHONY: demo
+demo: setup contracts ## the whole mesh on this machine: three signed intents from signature to settlement
+	@$(BIN)/intentmesh demo
+
+.PHONY: clean
+clean: ## remove what the commands made, installed packages included
+	rm -rf build .venv contracts/node_modules tests/acceptance/js/node_modules
