@@ -27,6 +27,10 @@ contract Encodings {
         return OutputEncoding.fillDescriptionHash(solver, orderId, timestamp, output);
     }
 
+    function fillRecordHash(bytes32 solver, uint32 timestamp) external pure returns (bytes32) {
+        return OutputEncoding.fillRecordHash(solver, timestamp);
+    }
+
     function permit2WitnessTypeString() external pure returns (string memory) {
         return OrderHash.PERMIT2_WITNESS_TYPE_STRING;
     }
