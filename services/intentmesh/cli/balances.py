@@ -1,6 +1,5 @@
 """`intentmesh balances`: who holds what on which chain, read from the chains."""
 
-
 from pathlib import Path
 
 import click

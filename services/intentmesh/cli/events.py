@@ -14,12 +14,12 @@ SHORT_ID_CHARACTERS = 10
 
 
 def phase_of(event: event_pb2.IntentEvent) -> str:
-    """"FILLED" and so on."""
+    """ "FILLED" and so on."""
     return enum_label(IntentPhase.Name(event.phase), "INTENT_PHASE")
 
 
 def status_of(event: event_pb2.IntentEvent) -> str:
-    """"EXECUTING" and so on."""
+    """ "EXECUTING" and so on."""
     return enum_label(IntentStatus.Name(event.status), "INTENT_STATUS")
 
 

@@ -55,5 +55,5 @@ def _status(name: str) -> IntentStatus.ValueType:
     try:
         return IntentStatus.Value(f"INTENT_STATUS_{name.upper()}")
     except ValueError:
-        known = ", ".join(enum_label(key, "INTENT_STATUS") for key in IntentStatus.keys()[1:])  # noqa: SIM118
+        known = ", ".join(enum_label(key, "INTENT_STATUS") for key in IntentStatus.keys()[1:])
         raise click.BadParameter(f"there is no status {name!r}; there are {known}") from None

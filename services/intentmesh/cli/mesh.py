@@ -110,7 +110,7 @@ def token_domain(chain: ChainEndpoint, token: TokenEndpoint) -> TokenDomain:
 
 
 def parse_amount(chain: ChainEndpoint, text: str) -> TokenAmount:
-    """"USDC:12.5" as an amount of the token's smallest unit. Raises click.BadParameter."""
+    """ "USDC:12.5" as an amount of the token's smallest unit. Raises click.BadParameter."""
     symbol, separator, number = text.partition(":")
     if not separator:
         raise click.BadParameter(f"{text!r} is not TOKEN:AMOUNT, such as USDC:12.5")

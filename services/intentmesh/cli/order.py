@@ -45,16 +45,22 @@ def order_options(function: click.decorators.FC) -> click.decorators.FC:
     """The options that describe an order; `submit` takes them as well."""
     for option in reversed(
         (
-            click.option("--sell", required=True, metavar="TOKEN:AMOUNT", help="What the user gives, such as USDC:100."),
+            click.option(
+                "--sell", required=True, metavar="TOKEN:AMOUNT", help="What the user gives, such as USDC:100."
+            ),
             click.option("--buy", required=True, metavar="TOKEN:AMOUNT", help="The least that the recipient gets."),
-            click.option("--from", "origin", default="alpha", show_default=True, help="Chain of the input, name or id."),
+            click.option(
+                "--from", "origin", default="alpha", show_default=True, help="Chain of the input, name or id."
+            ),
             click.option("--to", "destination", help="Chain of the output; default: the same."),
             click.option("--recipient", help="Who gets the output; default: the user."),
             click.option("--key", help="The user's key: hex, env:NAME or file:PATH; default: the mesh's local user."),
             click.option(
                 "--scheme", type=click.Choice([scheme.value for scheme in Scheme]), default="permit2", show_default=True
             ),
-            click.option("--fill-window", default=DEFAULT_FILL_WINDOW_SECONDS, show_default=True, help="Seconds to fill."),
+            click.option(
+                "--fill-window", default=DEFAULT_FILL_WINDOW_SECONDS, show_default=True, help="Seconds to fill."
+            ),
             click.option(
                 "--expiry-margin",
                 default=DEFAULT_EXPIRY_MARGIN_SECONDS,

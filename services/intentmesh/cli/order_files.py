@@ -79,7 +79,7 @@ def parse_settler(text: object) -> Address:
 
 
 def parse_domain_option(text: str, order: Order) -> TokenDomain:
-    """"TOKEN:NAME:VERSION", TOKEN being an address. Raises click.BadParameter."""
+    """ "TOKEN:NAME:VERSION", TOKEN being an address. Raises click.BadParameter."""
     parts = text.split(":")
     if len(parts) != 3:
         raise click.BadParameter(f"{text!r} is not TOKEN:NAME:VERSION")
@@ -120,7 +120,10 @@ def _parse_domain(entry: object, order: Order) -> TokenDomain:
     except ValueError as error:
         raise click.BadParameter(f"token_domains: {error}") from None
     return TokenDomain(
-        name=str(entry.get("name", "")), version=str(entry.get("version", "1")), chain_id=order.origin_chain_id, address=token
+        name=str(entry.get("name", "")),
+        version=str(entry.get("version", "1")),
+        chain_id=order.origin_chain_id,
+        address=token,
     )
 
 

@@ -96,5 +96,5 @@ def _styled(cell: str) -> str:
 
 
 def enum_label(name: str, prefix: str) -> str:
-    """"INTENT_STATUS_PENDING" without its prefix: "PENDING"."""
+    """ "INTENT_STATUS_PENDING" without its prefix: "PENDING"."""
     return name.removeprefix(prefix + "_")

@@ -107,5 +107,3 @@ def sign_erc3009(
     pairs = list(zip(domains, order.inputs, strict=True))
     signatures = [sign(erc3009_digest(d, order, origin.input_settler, i.amount), private_key) for d, i in pairs]
     return SignedOrder(order, origin.input_settler, encode_erc3009_signatures(signatures))
-
-

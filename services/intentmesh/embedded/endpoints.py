@@ -77,8 +77,6 @@ class Endpoints(_Model):
     valkey_url: str
     chains: list[ChainEndpoint]
     accounts: list[Account]
-    # Of each process, so that an operator or a fault test finds it.
-    processes: dict[str, int]
 
     def chain(self, name_or_id: str) -> ChainEndpoint:
         """The chain with this name or id. Raises EndpointsError that lists what there is."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from intentmesh.embedded.data_folder import DataFolder
-from intentmesh.embedded.ports import LOOPBACK, Port
+from intentmesh.embedded.ports import LOOPBACK, Port, PortReservation
 from intentmesh.embedded.probes import grpc_serving
 from intentmesh.embedded.process import ProcessSpec
 from intentmesh.embedded.server import ServerPart
@@ -30,7 +30,9 @@ class ServiceProcess(ServerPart):
         name: str | None = None,
         restart: RestartPolicy | None = None,
     ) -> None:
-        super().__init__(name or service, 0)
+        # Chosen now and not at the start, because others are told the address in their settings.
+        self._address = PortReservation()
+        super().__init__(name or service, self._address.port)
         self._folder = folder
         self._service = service
         self._settings = settings
@@ -43,9 +45,17 @@ class ServiceProcess(ServerPart):
         return self._service
 
     @property
-    def target(self) -> str:
-        """host:port of its gRPC server; only after `start`."""
-        return f"{LOOPBACK}:{self.port}"
+    def address(self) -> str:
+        """host:port of its gRPC server; known before the start."""
+        return self._address.address
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Replace the settings, for a service that is told its own address."""
+        self._settings = settings
+
+    async def stop(self) -> None:
+        await super().stop()
+        self._address.release()
 
     @property
     def metrics_url(self) -> str:
@@ -55,7 +65,7 @@ class ServiceProcess(ServerPart):
     async def _make_process(self) -> SupervisedProcess:
         self._metrics_port = self._reserve(0)
         settings = {
-            "listen": self.target,
+            "listen": self.address,
             "metrics_listen": f"{LOOPBACK}:{self._metrics_port}",
             **self._settings,
         }
@@ -67,4 +77,4 @@ class ServiceProcess(ServerPart):
             working_folder=Path(self._folder.path),
             stop_grace_s=STOP_GRACE_S,
         )
-        return SupervisedProcess(spec, grpc_serving(self.target), ready_within_s=60.0, restart=self._restart)
+        return SupervisedProcess(spec, grpc_serving(self.address), ready_within_s=60.0, restart=self._restart)
