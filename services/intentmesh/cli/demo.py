@@ -1,4 +1,4 @@
-"""`intentmesh demo`: a whole mesh for a minute. Three signed intents go from signature to settlement before one's eyes."""
+"""`intentmesh demo`: a whole mesh for a minute. Three signed intents go from signature to settlement."""
 
 import asyncio
 import shutil

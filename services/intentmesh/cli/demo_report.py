@@ -70,7 +70,7 @@ def changes(
     before: Sequence[Holding],
     after: Sequence[Holding],
 ) -> list[Change]:
-    """Each balance with what the orders say about it. The user and the recipient pay no gas: their ETH must not move."""
+    """Each balance with what the orders say about it. User and recipient pay no gas: their ETH must not move."""
     solver = next(holder.address for holder in holders if holder.name == "solver")
     expected = _expected(endpoints, orders, solver)
     result = []

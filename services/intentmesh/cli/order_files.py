@@ -1,4 +1,4 @@
-"""Orders as files: proto JSON (`google.protobuf.json_format`), with the settler that the order is bound to beside it."""
+"""Orders as files: proto JSON (`google.protobuf.json_format`), with the settler that the order is bound to."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ from intentmesh.v1.intent_pb2 import IntentType
 
 @dataclass(frozen=True, slots=True)
 class OrderDocument:
-    """What a file says. `settler` and `signature` are None where it does not; `domains` are the token domains it names."""
+    """What a file says. `settler` and `signature` are None where it does not; `domains` are its token domains."""
 
     order: Order
     settler: Address | None

@@ -13,7 +13,7 @@ SERVICES = ("intake", "solver_registry", "executor", "status", "attester", "solv
 def command(service: str) -> None:
     """Run SERVICE until SIGTERM, then drain.
 
-    Configured by INTENTMESH_… variables and by the TOML file that INTENTMESH_CONFIG_FILE names; a wrong setting ends the
-    command with exit code 78 and one line that says which.
+    Configured by INTENTMESH_… variables and by the TOML file that INTENTMESH_CONFIG_FILE names; a wrong setting ends
+    the command with exit code 78 and one line that says which.
     """
     importlib.import_module(f"intentmesh.{service}.bootstrap").main()

@@ -95,7 +95,7 @@ class Endpoints(_Model):
 
 
 def write(endpoints: Endpoints, folder: Path) -> Path:
-    """Write the file at once: a reader sees the whole of it or nothing. Readable by its owner only, for it holds keys."""
+    """Write the file at once: a reader sees all of it or nothing. Only its owner may read it, for it holds keys."""
     target = folder / FILE_NAME
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".endpoints-")
     with os.fdopen(descriptor, "w") as file:
@@ -118,7 +118,7 @@ def read(folder: Path) -> Endpoints:
         return Endpoints.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise EndpointsError(
-            f"no mesh runs in {folder}: start one with `intentmesh up --data-dir {folder}`, or name another with --data-dir"
+            f"no mesh runs in {folder}: start one with `intentmesh up --data-dir {folder}`, or name another folder"
         ) from None
     except ValidationError as error:
         raise EndpointsError(f"{path} is damaged ({error.error_count()} errors): restart the mesh") from error
