@@ -239,6 +239,20 @@ async def test_call__that_takes_too_long__is_ended_by_the_gateway(tmp_path: Path
             assert len(mesh.servers[service].calls) == 1
 
 
+async def test_stream__that_is_silent__is_ended_but_a_busy_one_is_not(tmp_path: Path) -> None:
+    template = tmp_path / "short.yaml"
+    text = DEFAULT_TEMPLATE.read_text()
+    template.write_text(text.replace("idle_timeout: 120s", "idle_timeout: 0.4s").replace("30s", "0.2s"))
+    async with running_mesh(tmp_path, template) as mesh:
+        call = mesh.channel.stream_stream("/intentmesh.v1.StatusService/WatchIntents")()
+        # Far longer than the bound of other calls and than the time of silence that is allowed.
+        for _ in range(10):
+            await call.write(b"beat")
+            assert await call.read() == b"beat"
+            await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(call.code(), 5) is not grpc.StatusCode.OK
+
+
 async def test_request__that_is_not_grpc__is_refused_by_the_gateway(mesh: Mesh) -> None:
     assert (await asyncio.to_thread(_request, mesh, "GET", {})).status == 405
     assert (await asyncio.to_thread(_request, mesh, "POST", {"Content-Type": "application/json"}, b"{}")).status == 415
