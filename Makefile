@@ -63,6 +63,10 @@ lint: setup contracts ## ruff, mypy, import-linter, buf, forge fmt, generated-co
 	$(MAKE) --no-print-directory -C contracts lint
 	deploy/kubernetes/check.sh
 
+.PHONY: manifests
+manifests: setup ## fill the gateway's configuration for Kubernetes from its template
+	$(BIN)/python -m intentmesh.embedded.gateway_config deploy/envoy/kubernetes.toml > deploy/kubernetes/base/envoy.yaml
+
 # --- tests ------------------------------------------------------------------------------------------------------
 
 $(STAMPS)/js: tests/acceptance/js/package-lock.json
