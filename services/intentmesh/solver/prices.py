@@ -75,7 +75,7 @@ class PriceList:
         if surplus < 0:
             raise Declined(
                 reasons.ERROR_REASON_NO_QUOTES,
-                f"the outputs are worth {-surplus:.6f} USD more than this solver pays for the inputs",
+                f"the outputs are worth {float(-surplus):.6f} USD more than this solver pays for the inputs",
             )
         shared = surplus * self._terms.surplus_share_bps / BASIS_POINTS
         weights = _weights(required)
