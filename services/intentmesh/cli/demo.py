@@ -20,7 +20,7 @@ from intentmesh.cli.holdings import Holder, Holding, read_holdings
 from intentmesh.cli.mesh import describe, format_units, json_option
 from intentmesh.cli.order import make_order
 from intentmesh.cli.output import Form, Output
-from intentmesh.client.mesh_client import MeshClient
+from intentmesh.client.mesh import MeshClient
 from intentmesh.client.order_builder import Scheme, SignedOrder
 from intentmesh.domain.convert import order_to_proto
 from intentmesh.domain.errors import MeshError

@@ -178,7 +178,15 @@ class _Services:
             for number, key in enumerate(attester_keys, start=1)
         ]
         self.registries = self._replicas(
-            "solver_registry", {**without_chains, "approved_solvers": "*"}, options.workers
+            "solver_registry",
+            {
+                **without_chains,
+                "approved_solvers": "*",
+                "chains_without_surplus": ",".join(
+                    str(chain.chain_id) for chain in network.config.chains if not chain.output_settler_accepts_surplus
+                ),
+            },
+            options.workers,
         )
         self.statuses = self._replicas("status", without_chains, options.workers)
         self.intakes = self._replicas("intake", shared, options.workers)

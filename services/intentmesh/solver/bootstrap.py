@@ -98,9 +98,7 @@ async def build(settings: SolverSettings) -> AsyncIterator[Service]:
         metrics.start_series_at_zero()
         yield Service(
             name="solver",
-            add=partial(
-                add_SolverServiceServicer_to_server, SolverServicer(desk, network, prices, signer.address)
-            ),
+            add=partial(add_SolverServiceServicer_to_server, SolverServicer(desk, network, prices, signer.address)),
             service_names=(SERVICE_NAME,),
             background=(partial(_make_ready, approvals, registration, register=settings.register_with_registry),),
             checks={"store": partial(_check_store, store)},

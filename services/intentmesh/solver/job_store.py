@@ -48,7 +48,9 @@ class JobStore:
             for (chain_id, token), units in needs.items():
                 held = int(await conn.fetchval(_SQL["reserved"], chain_id, token, intent_id))
                 if units > balances[chain_id, token] - held:
-                    raise Declined(reasons.ERROR_REASON_NO_QUOTES, "this solver does not hold enough of the output token")
+                    raise Declined(
+                        reasons.ERROR_REASON_NO_QUOTES, "this solver does not hold enough of the output token"
+                    )
             ended = first.stage in ENDED
             stored = await conn.fetchrow(
                 _SQL["put_award"],
@@ -97,9 +99,7 @@ class JobStore:
 async def _add_update(
     conn: asyncpg.pool.PoolConnectionProxy, intent_id: IntentId, award_number: int, update: pb.ExecuteResponse
 ) -> None:
-    await conn.execute(
-        _SQL["add_update"], intent_id, award_number, update.update_number, update.SerializeToString()
-    )
+    await conn.execute(_SQL["add_update"], intent_id, award_number, update.update_number, update.SerializeToString())
 
 
 def _to_job(row: Any) -> Job | None:

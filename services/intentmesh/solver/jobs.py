@@ -65,9 +65,7 @@ def advances(current: Stage, new: Stage) -> bool:
 
 def to_update(report: Report, number: int) -> pb.ExecuteResponse:
     """The update with its number, dated now."""
-    update = pb.ExecuteResponse(
-        update_number=number, stage=report.stage, message=report.message, reason=report.reason
-    )
+    update = pb.ExecuteResponse(update_number=number, stage=report.stage, message=report.message, reason=report.reason)
     if report.transaction is not None:
         update.transaction.CopyFrom(report.transaction)
     update.create_time.FromNanoseconds(time.time_ns())

@@ -72,9 +72,7 @@ class Prover:
         async def call() -> Call:
             signatures = await self._signatures(statement)
             output = statement.output
-            data = oracle.encode_submit(
-                output.chain_id, output.oracle, output.settler, statement.data_hash, signatures
-            )
+            data = oracle.encode_submit(output.chain_id, output.oracle, output.settler, statement.data_hash, signatures)
             return Call(oracle.address, data)
 
         await self._achiever.achieve(statement.step, origin, lambda: _proven(statement, oracle), call)

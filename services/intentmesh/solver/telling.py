@@ -15,9 +15,7 @@ class Tell(Protocol):
     async def __call__(self, stage: Stage, message: str, transaction: ChainTransaction | None = None) -> None: ...
 
 
-def included(
-    result: TransactionResult | None, side: Side, kind: TransactionKind.ValueType
-) -> ChainTransaction | None:
+def included(result: TransactionResult | None, side: Side, kind: TransactionKind.ValueType) -> ChainTransaction | None:
     """The included transaction as the mesh speaks of it; None where it was not this solver's."""
     if result is None or result.receipt is None:
         return None
