@@ -15,8 +15,8 @@ OrderSignature = Permit2Signature | Erc3009Signatures
 class Candidate:
     """A signed order as submitted, structure checked and nothing else.
 
-    `signature` is None where its bytes are no order signature; `intent_id` and `origin` are None where the origin chain is
-    not served. Both are violations, and what depends on them is skipped.
+    `signature` is None where its bytes are no order signature; `intent_id` and `origin` are None where the origin chain
+    is not served. Both are violations, and what depends on them is skipped.
     """
 
     order: Order
@@ -27,6 +27,20 @@ class Candidate:
     origin: ChainConfig | None
     destination: ChainConfig | None
     intent_id: IntentId | None
+
+    def admissible(self) -> "Admissible | None":
+        """Itself with everything known; None where that is not so."""
+        if self.signature is None or self.origin is None or self.destination is None or self.intent_id is None:
+            return None
+        return Admissible(
+            order=self.order,
+            intent_type=self.declared_type,
+            raw_signature=self.raw_signature,
+            signature=self.signature,
+            origin=self.origin,
+            destination=self.destination,
+            intent_id=self.intent_id,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What a check finds, and the error that a caller gets for it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 
 from intentmesh.domain.errors import (
     AlreadyExists,
@@ -16,7 +16,6 @@ from intentmesh.domain.errors import (
 )
 from intentmesh.v1.error_pb2 import ErrorReason
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 # How long a caller waits before it asks a switched-off intake again.
 _DISABLED_RETRY_SECONDS = 30.0
 _OPEN_INTENTS_RETRY_SECONDS = 60.0
@@ -29,7 +28,7 @@ class Finding:
     field: str
     reason: "ErrorReason.ValueType"
     message: str
-    metadata: Mapping[str, str] = field(default=_NOTHING)
+    metadata: Mapping[str, str] = dataclass_field(default_factory=dict)
 
     def as_violation(self) -> FieldViolation:
         return FieldViolation(self.field, self.reason, self.message)

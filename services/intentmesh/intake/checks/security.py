@@ -1,7 +1,7 @@
 """Layer 4, in memory: who signed, who submits, who is banned, what looks like a mistake or an attack.
 
-A signature that does not recover to the user may still be one of a contract wallet; only the chain can tell, so that part
-stands in `checks/chain.py`.
+A signature that does not recover to the user may still be one of a contract wallet; only the chain can tell, so that
+part stands in `checks/chain.py`.
 """
 
 from collections.abc import Callable, Iterator
@@ -101,7 +101,9 @@ def recipients_make_sense(admissible: Admissible, _: Policy, __: Principal) -> I
         if recipient == ZERO_ADDRESS:
             yield _suspicious(field, "The recipient is the zero address.")
         elif recipient in contracts:
-            yield _suspicious(field, "The recipient is a token or a contract of the settlement; the payment would be lost.")
+            yield _suspicious(
+                field, "The recipient is a token or a contract of the settlement; the payment would be lost."
+            )
 
 
 def amounts_are_limited(admissible: Admissible, _: Policy, __: Principal) -> Iterator[Finding]:

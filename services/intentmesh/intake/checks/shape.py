@@ -141,7 +141,7 @@ def amounts_are_not_zero(candidate: Candidate, _: NetworkConfig, __: Policy) -> 
 
 
 def contexts_are_served(candidate: Candidate, _: NetworkConfig, __: Policy) -> Iterator[Finding]:
-    """INVALID_CONTEXT: unknown kind, wrong length, a price that overflows, or a price moving beyond the first output."""
+    """INVALID_CONTEXT: unknown kind, wrong length, an overflowing price, or a moving one beyond the first output."""
     for index, (field, output) in enumerate(_outputs(candidate)):
         try:
             context = parse_context(output.context)

@@ -1,4 +1,4 @@
-"""Layer 3: the deadlines leave solvers, proof and settlement the time they need, and lock funds no longer than allowed."""
+"""Layer 3: the deadlines leave solvers, proof and settlement their time, and lock funds no longer than allowed."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -22,11 +22,11 @@ def fill_deadline_is_not_near(candidate: Candidate, policy: Policy, now: int) ->
     """INSUFFICIENT_VALID_TO."""
     earliest = now + policy.minimum_fill_seconds
     if candidate.order.fill_deadline < earliest:
-        passed = candidate.order.fill_deadline <= now
+        fault = "has passed" if candidate.order.fill_deadline <= now else "leaves solvers too little time"
         yield Finding(
             "order.fill_deadline",
             ErrorReason.ERROR_REASON_INSUFFICIENT_VALID_TO,
-            f"The fill deadline {'has passed' if passed else 'leaves solvers too little time'}; the earliest is {earliest}.",
+            f"The fill deadline {fault}; the earliest is {earliest}.",
             {"earliest": str(earliest)},
         )
 
