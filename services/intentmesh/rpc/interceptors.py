@@ -1,0 +1,261 @@
+"""The one interceptor of every server. A handler does its work and raises MeshError; all else about a call is here.
+
+Around each call, from the outside in: count it, bind trace and caller, set a deadline, parse and validate the request,
+run the handler, turn whatever it raises into a status, serialise the answer. Parsing and serialising happen here, as
+grpc does them outside of every interceptor and answers a failure with UNKNOWN and the exception's text.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from intentmesh.domain.errors import DeadlineExceeded, MeshError, Unavailable
+from intentmesh.rpc import metrics
+from intentmesh.rpc.calls import CallTracker
+from intentmesh.rpc.errors import STATUS_DETAILS_KEY, as_mesh_error, status_code, to_status
+from intentmesh.rpc.principals import CallerResolver, bind_caller
+from intentmesh.rpc.tracing import start_trace, trace_id_from
+from intentmesh.rpc.validation import RequestValidator, malformed
+from intentmesh.v1.error_pb2 import ErrorReason
+
+log = structlog.get_logger()
+
+# As text: only the stubs know these classes to be generic.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
+
+UNVALIDATED_METHODS = frozenset({"/intentmesh.v1.IntakeService/SubmitIntents"})
+"""Streams whose handler validates item by item, because one bad item must spoil nothing."""
+
+DRAIN_RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Stands for a unary request that could not be parsed or broke its rules: grpc must not see the exception."""
+
+    error: MeshError
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    path: str
+    service: str
+    name: str
+    unary: bool
+    """Neither side streams: only such calls get a deadline from the server."""
+    to_bytes: Callable[[Any], bytes]
+
+
+class MeshInterceptor(grpc.aio.ServerInterceptor):
+    """Install as the only interceptor of a server."""
+
+    def __init__(
+        self,
+        callers: CallerResolver,
+        tracker: CallTracker,
+        *,
+        max_call_seconds: float,
+        unvalidated: Collection[str] = UNVALIDATED_METHODS,
+    ) -> None:
+        self._callers = callers
+        self._tracker = tracker
+        self._max_call_seconds = max_call_seconds
+        self._validator = RequestValidator()
+        self._unvalidated = unvalidated
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> "Handler | None":
+        """Wrap the handler once a method; an unknown method stays None, which grpc answers with UNIMPLEMENTED."""
+        path = handler_call_details.method
+        wrapped = self._wrapped.get(path)
+        if wrapped is not None:
+            return wrapped
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        self._wrapped[path] = wrapped = self._wrap(path, handler)
+        return wrapped
+
+    def _wrap(self, path: str, handler: Handler) -> Handler:
+        _, service, name = path.split("/", 2)
+        unary = not handler.request_streaming and not handler.response_streaming
+        method = _Method(path, service, name, unary, _to_bytes(handler))
+        serve = self._serve_stream if handler.response_streaming else self._serve_unary
+        behaviour = _behaviour(handler)
+
+        async def call(request: Any, context: Context) -> Any:
+            return await serve(method, behaviour, request, context)
+
+        make = {
+            (False, False): grpc.unary_unary_rpc_method_handler,
+            (False, True): grpc.unary_stream_rpc_method_handler,
+            (True, False): grpc.stream_unary_rpc_method_handler,
+            (True, True): grpc.stream_stream_rpc_method_handler,
+        }[bool(handler.request_streaming), bool(handler.response_streaming)]
+        return make(
+            call,
+            request_deserializer=self._deserializer(path, handler),
+            response_serializer=method.to_bytes,
+        )
+
+    def _deserializer(self, path: str, handler: Handler) -> Callable[[bytes], Any]:
+        parse = handler.request_deserializer or (lambda raw: raw)
+        validate = path not in self._unvalidated
+
+        def read(raw: bytes) -> Any:
+            try:
+                message = parse(raw)
+            except DecodeError as error:
+                raise malformed() from error
+            if validate and isinstance(message, Message):
+                self._validator.check(message)
+            return message
+
+        def read_or_refuse(raw: bytes) -> Any:
+            try:
+                return read(raw)
+            except MeshError as error:
+                return _Refused(error)
+
+        # Items of a stream are read inside the handler, where raising is right.
+        return read if handler.request_streaming else read_or_refuse
+
+    async def _serve_unary(self, method: _Method, behaviour: Any, request: Any, context: Context) -> Any:
+        async def run() -> Any:
+            return method.to_bytes(await behaviour(request, context))
+
+        return await self._guarded(method, request, context, run)
+
+    async def _serve_stream(self, method: _Method, behaviour: Any, request: Any, context: Context) -> None:
+        async def run() -> None:
+            if not inspect.isasyncgenfunction(behaviour):
+                await behaviour(request, context)
+                return
+            messages: AsyncIterator[Any] = behaviour(request, context)
+            async with aclosing(messages) as open_messages:  # type: ignore[type-var]  # an async generator, by the test above
+                async for message in open_messages:
+                    await context.write(message)
+
+        await self._guarded(method, request, context, run)
+
+    async def _guarded(self, method: _Method, request: Any, context: Context, run: Callable[[], Awaitable[Any]]) -> Any:
+        """Run one call; the only ways out are its answer, a status of ours and the cancellation by its client."""
+        trace_id = self._bind(method, context)
+        started = time.perf_counter()
+        code = grpc.StatusCode.OK
+        metrics.RPC_IN_FLIGHT.labels(method.service, method.name).inc()
+        try:
+            with self._tracker.running(method.path):
+                try:
+                    if isinstance(request, _Refused):
+                        raise request.error  # noqa: TRY301 (the mapping below is the point)
+                    return await self._with_deadline(method, context, run)
+                except asyncio.CancelledError:
+                    if not self._tracker.was_ended():
+                        code = _code_of_cancellation(context)
+                        raise
+                    _forget_cancellation()
+                    code = grpc.StatusCode.UNAVAILABLE
+                    await _abort(context, _draining())
+                except (grpc.aio.AbortError, grpc.aio.InternalError):
+                    # The handler has aborted by itself, or the client is gone in the middle of a write.
+                    code = _code_set(context)
+                    raise
+                except Exception as error:
+                    if context.done():
+                        raise
+                    if isinstance(error, NotImplementedError) and context.code() is grpc.StatusCode.UNIMPLEMENTED:
+                        code = grpc.StatusCode.UNIMPLEMENTED
+                        await context.abort(code, "this server does not implement the method")
+                    told = _translate(method, error, trace_id)
+                    code = status_code(told)
+                    await _abort(context, told)
+        finally:
+            metrics.RPC_IN_FLIGHT.labels(method.service, method.name).dec()
+            metrics.RPC_HANDLED.labels(method.service, method.name, code.name).inc()
+            if method.unary:
+                metrics.RPC_SECONDS.labels(method.service, method.name).observe(time.perf_counter() - started)
+
+    def _bind(self, method: _Method, context: Context) -> str:
+        metadata = context.invocation_metadata() or ()
+        trace_id = start_trace(trace_id_from(metadata))
+        principal, address = self._callers.resolve(context.peer(), metadata)
+        bind_caller(principal, address)
+        structlog.contextvars.bind_contextvars(trace_id=trace_id, method=f"{method.service}/{method.name}")
+        return trace_id
+
+    async def _with_deadline(self, method: _Method, context: Context, run: Callable[[], Awaitable[Any]]) -> Any:
+        # A call with a deadline of its own is cancelled by grpc when it passes.
+        if not method.unary or context.time_remaining() is not None:
+            return await run()
+        limit = asyncio.timeout(self._max_call_seconds)
+        try:
+            async with limit:
+                return await run()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise DeadlineExceeded(f"not done within {self._max_call_seconds:g} s") from None
+
+
+def _translate(method: _Method, error: Exception, trace_id: str) -> MeshError:
+    told = as_mesh_error(error, trace_id)
+    if status_code(told) is grpc.StatusCode.INTERNAL:
+        log.error("call_failed", rpc=method.path, exc_info=error)
+    elif told is not error:
+        log.warning("dependency_failed", rpc=method.path, error=repr(error))
+    return told
+
+
+async def _abort(context: Context, error: MeshError) -> NoReturn:
+    status = to_status(error)
+    # What the handler has set (rate limits, for instance) goes along: abort would replace it.
+    kept = tuple((key, value) for key, value in context.trailing_metadata() or () if key != STATUS_DETAILS_KEY)
+    await context.abort(status_code(error), status.message, (*kept, (STATUS_DETAILS_KEY, status.SerializeToString())))
+
+
+def _draining() -> MeshError:
+    reason = ErrorReason.ERROR_REASON_DRAINING
+    message = "the server is stopping; another replica will answer"
+    return Unavailable(message, reason=reason, retry_after=DRAIN_RETRY_SECONDS)
+
+
+def _forget_cancellation() -> None:
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
+def _code_of_cancellation(context: Context) -> grpc.StatusCode:
+    return grpc.StatusCode.DEADLINE_EXCEEDED if context.time_remaining() == 0 else grpc.StatusCode.CANCELLED
+
+
+def _code_set(context: Context) -> grpc.StatusCode:
+    code: grpc.StatusCode | None = context.code()  # the stubs do not know that none may be set
+    return code if code is not None else grpc.StatusCode.CANCELLED
+
+
+def _behaviour(handler: Handler) -> Any:
+    return next(
+        behaviour
+        for behaviour in (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+        if behaviour is not None
+    )
+
+
+def _to_bytes(handler: Handler) -> Callable[[Any], bytes]:
+    serialise = handler.response_serializer or bytes
+    # A handler that has the bytes already (the same event for a thousand readers) may hand them over as they are.
+    return lambda message: message if isinstance(message, bytes) else serialise(message)

@@ -1,0 +1,155 @@
+"""Who calls. Nothing a caller says about itself is believed unless a configured party vouches for it.
+
+Two parties can vouch: a service of the mesh, which shows the internal token, and (only where configured) the gateway,
+known by its network, which authenticates callers and must drop these headers from what it receives.
+"""
+
+import hmac
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import unquote
+
+PRINCIPAL_HEADER = "x-intentmesh-principal"
+TOKEN_HEADER = "x-intentmesh-token"  # noqa: S105 (a header's name)
+FORWARDED_HEADER = "x-forwarded-for"
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+class PrincipalKind(StrEnum):
+    """Classes of callers."""
+
+    ANONYMOUS = "anonymous"
+    USER = "user"
+    SERVICE = "service"
+    SOLVER = "solver"
+    EXECUTOR = "executor"
+    ATTESTER = "attester"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller. `name` is empty only for anonymous ones; a user's name is its address in lower case."""
+
+    kind: PrincipalKind
+    name: str = ""
+
+    def __str__(self) -> str:
+        """`kind:name`, the form of the header; "anonymous" alone for those."""
+        return f"{self.kind}:{self.name}" if self.name else str(self.kind)
+
+    @classmethod
+    def parse(cls, text: str) -> "Principal":
+        """Inverse of `str`. Raises ValueError."""
+        kind, _, name = text.partition(":")
+        principal = cls(PrincipalKind(kind), name)
+        if (principal.kind is PrincipalKind.ANONYMOUS) == bool(name) or not name.isprintable() or len(name) > 128:
+            raise ValueError(f"not a principal: {text[:64]!r}")
+        return principal
+
+
+ANONYMOUS = Principal(PrincipalKind.ANONYMOUS)
+_principal: ContextVar[Principal] = ContextVar("principal", default=ANONYMOUS)
+_client_address: ContextVar[str] = ContextVar("client_address", default="")
+
+
+def current_principal() -> Principal:
+    """The caller of the call in hand; anonymous outside of one."""
+    return _principal.get()
+
+
+def client_address() -> str:
+    """IP address of the first hop that is no trusted proxy; empty where there is none (no call, a Unix socket)."""
+    return _client_address.get()
+
+
+def bind_caller(principal: Principal, address: str) -> None:
+    """Set what the two functions above return in the current task. For the interceptor, and for tests of handlers."""
+    _principal.set(principal)
+    _client_address.set(address)
+
+
+class CallerResolver:
+    """Decides who calls, from the peer's socket and the call's metadata."""
+
+    def __init__(self, trusted_proxies: Sequence[str], internal_token: str, *, trust_proxy_principals: bool) -> None:
+        self._proxies = [ip_network(network, strict=False) for network in trusted_proxies]
+        self._token = internal_token.encode()
+        self._trust_proxy_principals = trust_proxy_principals
+
+    def resolve(self, peer: str, metadata: Metadata) -> tuple[Principal, str]:
+        """Principal and client address of a call. `peer` is gRPC's text, e.g. "ipv4:127.0.0.1:5000"; never raises."""
+        sent = list(metadata)
+        address = peer_address(peer)
+        from_proxy = address is not None and self._is_proxy(address)
+        vouched = self._shows_token(sent) or (from_proxy and self._trust_proxy_principals)
+        hop = self._first_untrusted(address, sent) if from_proxy else address
+        return (_principal_in(sent) if vouched else ANONYMOUS), str(hop) if hop is not None else ""
+
+    def _shows_token(self, metadata: Metadata) -> bool:
+        if not self._token:
+            return False
+        shown = [value for key, value in metadata if key == TOKEN_HEADER]
+        return len(shown) == 1 and hmac.compare_digest(_as_bytes(shown[0]), self._token)
+
+    def _first_untrusted(
+        self, peer: IPv4Address | IPv6Address | None, metadata: Metadata
+    ) -> IPv4Address | IPv6Address | None:
+        """From the nearest hop on: each is vouched for by the one after it, so the first stranger is the caller."""
+        hops = [
+            hop
+            for key, value in metadata
+            if key == FORWARDED_HEADER and isinstance(value, str)
+            for hop in value.split(",")
+        ]
+        nearest = peer
+        for hop in reversed(hops):
+            parsed = _parse_hop(hop.strip())
+            if parsed is None:
+                return nearest
+            nearest = parsed
+            if not self._is_proxy(parsed):
+                return parsed
+        return nearest
+
+    def _is_proxy(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(_within(address, network) for network in self._proxies)
+
+
+def peer_address(peer: str) -> IPv4Address | IPv6Address | None:
+    """The IP address of a gRPC peer text; None for Unix sockets and what cannot be read."""
+    family, _, rest = unquote(peer).partition(":")
+    if family not in ("ipv4", "ipv6"):
+        return None
+    return _parse_hop(rest.rpartition(":")[0])
+
+
+def _parse_hop(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    # A dual-stack socket shows IPv4 callers as ::ffff:a.b.c.d; limits and lists must see one address, not two.
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _within(address: IPv4Address | IPv6Address, network: IPv4Network | IPv6Network) -> bool:
+    return address.version == network.version and address in network
+
+
+def _principal_in(metadata: Metadata) -> Principal:
+    sent = [value for key, value in metadata if key == PRINCIPAL_HEADER]
+    if len(sent) != 1 or not isinstance(sent[0], str):
+        return ANONYMOUS
+    try:
+        return Principal.parse(sent[0])
+    except ValueError:
+        return ANONYMOUS
+
+
+def _as_bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
