@@ -16,12 +16,10 @@ from intentmesh.chain.output_settler import FillEvidence, OutputSettler
 from intentmesh.chain.permit2 import Permit2
 from intentmesh.chain.records import Evidence as LogEvidence
 from intentmesh.chain.tokens import Token
-from intentmesh.domain.order import Order, OrderOutput, fill_data_hash, fill_record_hash, output_hash
+from intentmesh.domain.order import Order, fill_data_hash, fill_record_hash, output_hash
 from intentmesh.domain.types import Address, Bytes32, ChainId, IntentId, clean_address
 from intentmesh.executor.evidence import Depth, Evidence, Fill, Horizon, OrderStatus, Sighting, depth_of
 
-PERMIT2_SIGNATURE = 0x00
-ERC3009_SIGNATURE = 0x01
 # Blocks before the first look that may already hold the order's events, e.g. when its user opened it beforehand.
 LOOKBACK_BLOCKS = 500
 _HEAD_SECONDS = 0.2
@@ -95,17 +93,20 @@ class Gatherer:
         settler = self._input_settler(subject)
         chain_id = subject.order.origin_chain_id
         start = subject.from_blocks[chain_id]
-        opened = await settler.find_open(subject.intent_id, start)
+        opened = await settler.find_open(subject.intent_id, start, horizon.head_number)
         if opened is None:
             # In escrow, but from before our window: the status is no proof of depth, so look for the log.
-            opened = await settler.find_open(subject.intent_id, self._config(chain_id).start_block)
+            start = self._config(chain_id).start_block
+            opened = await settler.find_open(subject.intent_id, start, horizon.head_number)
         if opened is None:
             raise ChainUnavailable(chain_id, "the order's status and the logs disagree")
         finalised = refunded = None
         if status is OrderStatus.CLAIMED:
-            finalised = await settler.find_finalised(subject.intent_id, opened.block_number)
+            finalised = await settler.find_finalised(
+                subject.intent_id, opened.block_number, horizon.head_number
+            )
         elif status is OrderStatus.REFUNDED:
-            refunded = await settler.find_refunded(subject.intent_id, opened.block_number)
+            refunded = await settler.find_refunded(subject.intent_id, opened.block_number, horizon.head_number)
         proven = await self._proofs(subject, horizon, opened.block_number, fills) if finalised else ()
         return (
             self._sighting(chain_id, horizon, opened),
@@ -139,9 +140,9 @@ class Gatherer:
         order = subject.order
         client = self._clients.of(order.origin_chain_id)
         match subject.signature_kind:
-            case 0x00:
+            case 0x00:  # Permit2
                 return await Permit2(client).nonce_used(order.user, order.nonce, block)
-            case 0x01:
+            case 0x01:  # ERC-3009
                 states = await asyncio.gather(
                     *(
                         Token(client, item.token).authorization_used(order.user, Bytes32(subject.intent_id), block)
@@ -175,12 +176,14 @@ class Gatherer:
         records = await asyncio.gather(
             *(binding.fill_record(subject.intent_id, digest, horizon.head_number) for digest in wanted)
         )
-        recorded = {digest: record for digest, record in zip(wanted, records, strict=True) if any(record)}
+        recorded = {digest: record for digest, record in zip(wanted, records, strict=True) if record is not None}
         if not recorded:
             return []
-        seen = await binding.find_fills(subject.intent_id, subject.from_blocks[chain_id])
+        seen = await binding.find_fills(subject.intent_id, subject.from_blocks[chain_id], horizon.head_number)
         if not recorded.keys() <= {fill.output_hash for fill in seen}:
-            seen = await binding.find_fills(subject.intent_id, self._config(chain_id).start_block)
+            seen = await binding.find_fills(
+                subject.intent_id, self._config(chain_id).start_block, horizon.head_number
+            )
         fills = [
             self._fill(chain_id, wanted[fill.output_hash], fill, horizon)
             for fill in seen
@@ -263,7 +266,3 @@ class _HorizonCache:
             self._final = (number, block.timestamp)
         return self._final[1]
 
-
-def outputs_by_hash(order: Order) -> dict[Bytes32, OrderOutput]:
-    """The order's outputs by the hash under which settlers and attesters know them."""
-    return {output_hash(output): output for output in order.outputs}

@@ -51,6 +51,9 @@ def next_move(
         return Move.FOLLOW
     if means.award_stands and now < order.fill_deadline:
         return Move.EXECUTE
+    if proven.opened is Depth.SEEN:
+        # Too shallow to build on, too likely to ask somebody to open the order again.
+        return Move.FOLLOW
     if means.paused or now + means.least_seconds >= order.fill_deadline:
         return Move.FOLLOW
     return Move.AUCTION
