@@ -279,9 +279,7 @@ class _Run:
         self._troubles = 0
         if work.row.reason != ErrorReason.ERROR_REASON_CHAIN_UNAVAILABLE or work.state.is_terminal:
             return work
-        step = Transition(
-            work.state, "The chains answer again.", type=IntentEventType.INTENT_EVENT_TYPE_WAITING
-        )
+        step = Transition(work.state, "The chains answer again.", type=IntentEventType.INTENT_EVENT_TYPE_WAITING)
         return await self._steps.journal.write(work, entries=[Entry(step)])
 
     def _rest(self, work: Work) -> Rest:

@@ -114,4 +114,3 @@ class View:
 
     evidence: Evidence
     proven: Proven
-

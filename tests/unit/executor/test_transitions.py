@@ -42,9 +42,7 @@ def end(state: State, shown: Evidence, situation: Situation = OUT) -> State:
 
 
 def test_next_transition__everything_proven_at_once__tells_every_phase() -> None:
-    shown = evidence(
-        status=OrderStatus.CLAIMED, opened=Depth.FINAL, fills=(fill(),), finalised=Depth.FINAL
-    )
+    shown = evidence(status=OrderStatus.CLAIMED, opened=Depth.FINAL, fills=(fill(),), finalised=Depth.FINAL)
     phases = [step.state.phase for step in walk(AWARDED, shown, OUT)]
     assert phases == [
         P.INTENT_PHASE_OPENED,
@@ -55,9 +53,7 @@ def test_next_transition__everything_proven_at_once__tells_every_phase() -> None
 
 
 def test_next_transition__finalised_but_not_final__stays_unsettled() -> None:
-    shown = evidence(
-        status=OrderStatus.CLAIMED, opened=Depth.FINAL, fills=(fill(),), finalised=Depth.CONFIRMED
-    )
+    shown = evidence(status=OrderStatus.CLAIMED, opened=Depth.FINAL, fills=(fill(),), finalised=Depth.CONFIRMED)
     state = end(AWARDED, shown)
     assert (state.status, state.obligation) == (S.INTENT_STATUS_COMPLETED, O.OBLIGATION_UNSETTLED)
 
