@@ -21,9 +21,7 @@ class SolverServicer(SolverServiceServicer):
 
     def __init__(self, desk: Desk, network: NetworkConfig, prices: PriceList, solver: Address) -> None:
         self._desk = desk
-        self._capabilities = pb.GetCapabilitiesResponse(
-            solver=format_address(solver), routes=_routes(network, prices)
-        )
+        self._capabilities = pb.GetCapabilitiesResponse(solver=format_address(solver), routes=_routes(network, prices))
 
     async def GetCapabilities(  # noqa: N802 - the proto's name
         self,

@@ -5,7 +5,7 @@ from typing import Protocol
 from intentmesh.domain.types import format_address
 from intentmesh.solver.jobs import Stage
 from intentmesh.solver.sides import Side
-from intentmesh.transactions.sender import TransactionResult
+from intentmesh.transactions.model import TransactionResult
 from intentmesh.v1.intent_pb2 import TRANSACTION_STATUS_INCLUDED, ChainTransaction, TransactionKind
 
 
@@ -15,9 +15,7 @@ class Tell(Protocol):
     async def __call__(self, stage: Stage, message: str, transaction: ChainTransaction | None = None) -> None: ...
 
 
-def included(
-    result: TransactionResult | None, side: Side, kind: TransactionKind.ValueType
-) -> ChainTransaction | None:
+def included(result: TransactionResult | None, side: Side, kind: TransactionKind.ValueType) -> ChainTransaction | None:
     """The included transaction as the mesh speaks of it; None where it was not this solver's."""
     if result is None or result.receipt is None:
         return None

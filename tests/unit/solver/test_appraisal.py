@@ -116,6 +116,8 @@ def test_amounts_due__curve_above_the_quote__is_the_curve() -> None:
 
 
 def test_needs__outputs_of_one_token__are_summed() -> None:
-    order = replace(swap(), outputs=(*swap().outputs, *swap(out=5).outputs, *with_output(swap(), token=to_bytes32(WETH)).outputs))
+    order = replace(
+        swap(), outputs=(*swap().outputs, *swap(out=5).outputs, *with_output(swap(), token=to_bytes32(WETH)).outputs)
+    )
     assert needs(order, (10**10, 7, 10**10), NOW) == {(ALPHA, USDC): 10**10 + 7, (ALPHA, WETH): 10**10}
     assert set(needs(bridge(), (1,), NOW)) == {(BETA, USDC)}

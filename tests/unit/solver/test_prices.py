@@ -18,9 +18,7 @@ ONE_USDC = 10**6
 ONE_WETH = 10**18
 
 
-def price_list(
-    *, markup_bps: int = 0, gas: str = "0", cap: str = "1000000", share_bps: int = 10_000
-) -> PriceList:
+def price_list(*, markup_bps: int = 0, gas: str = "0", cap: str = "1000000", share_bps: int = 10_000) -> PriceList:
     return PriceList(PRICES, Terms(markup_bps, Decimal(gas), Decimal(cap), share_bps))
 
 
