@@ -1,38 +1,26 @@
 """Bringing something about on chain exactly once, across crashes and reorganisations.
 
-A step (such as "{intent}:open") is done when the chain shows what it is for, not when a transaction succeeded. Each try of
-a step is one idempotency key of the transaction sender: whoever comes to the same try again, also after a crash, gets the
-transaction that was sent then. Only proof that a try came to nothing starts the next one, under the next key.
+A step (such as "{intent}:open") is done when the chain shows what it is for, not when a transaction succeeded. Each
+try of a step is one idempotency key of the transaction sender: whoever comes to the same try again, also after a crash,
+gets the transaction that was sent then. Only proof that a try came to nothing starts the next, under the next key.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from intentmesh.domain.types import Address
+from intentmesh.solver.calls import Call, Try
 from intentmesh.solver.job_store import JobStore
-from intentmesh.solver.outcomes import NotYet, TryFailed
+from intentmesh.solver.outcomes import TryFailed
 from intentmesh.solver.sides import Side
-from intentmesh.transactions.sender import TransactionRequest, TransactionResult
+from intentmesh.transactions.model import TransactionRequest, TransactionResult
 
 Found = TypeVar("Found")
 
-UNKNOWN_RETRY_SECONDS = 1.0
-
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A transaction to be sent. `deadline` in Unix seconds: not included by then, it must never be."""
-
-    to: Address
-    data: bytes
-    value: int = 0
-    deadline: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Achieved[Found]:
+class Achieved(Generic[Found]):
     """What the chain shows, and the transaction of ours that did it, where it did."""
 
     found: Found
@@ -54,30 +42,20 @@ class Achiever:
     ) -> Achieved[Found]:
         """Return what `look` finds, sending what `call` makes where it finds nothing.
 
-        Raises TryFailed when the try came to nothing, NotYet when its outcome is not known, and whatever `look` and
+        A try that was begun before goes on with the call it was begun with: that may be on its way. Raises TryFailed
+        when the try came to nothing for certain, MeshError when its outcome is not known, and whatever `look` and
         `call` raise.
         """
         found = await look()
         if found is not None:
             return Achieved(found, None)
-        wanted = await call()
-        number = await self._store.current_try(step)
-        result = await side.sender.execute(
-            TransactionRequest(
-                key=step if number == 1 else f"{step}:{number}",
-                to=wanted.to,
-                data=wanted.data,
-                value=wanted.value,
-                deadline=wanted.deadline,
-            )
-        )
+        current = await self._store.current_try(step) or await self._store.begin_try(step, await call())
+        result = await side.sender.execute(_request(step, current))
         if result.succeeded:
             found = await self._effect(side, look, result)
             if found is not None:
                 return Achieved(found, result)
-        elif not result.failed_for_certain:
-            raise NotYet(f"the transaction of {step} has an unknown outcome", UNKNOWN_RETRY_SECONDS)
-        await self._store.end_try(step, number)
+        await self._store.end_try(step, current.number)
         raise TryFailed(step.rpartition(":")[2], result.revert or "")
 
     async def _effect(
@@ -94,3 +72,14 @@ class Achiever:
             if result.receipt is None or head.number - result.receipt.block_number >= depth:
                 return None
             await asyncio.sleep(side.poll_seconds)
+
+
+def _request(step: str, current: Try) -> TransactionRequest:
+    call = current.call
+    return TransactionRequest(
+        key=step if current.number == 1 else f"{step}:{current.number}",
+        to=call.to,
+        data=call.data,
+        value=call.value,
+        deadline=call.deadline,
+    )

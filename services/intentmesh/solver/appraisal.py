@@ -1,4 +1,4 @@
-"""Whether this solver wants an order, and what it offers. Pure: what the chains and the database know is not asked here."""
+"""Whether this solver wants an order, and what it offers. Pure: chains and database are not asked here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,9 +102,7 @@ class Appraiser:
         opening = 0 if already_opened else int(origin.confirmations * origin.block_time_seconds) + 1
         fill_time = now + opening + self._policy.fill_seconds
         if fill_time + self._policy.fill_margin_seconds > order.fill_deadline:
-            raise Declined(
-                reasons.ERROR_REASON_INSUFFICIENT_VALID_TO, "the fill deadline leaves this solver too little time"
-            )
+            raise Declined(reasons.ERROR_REASON_INSUFFICIENT_VALID_TO, "the fill deadline is too near for this solver")
         if fill_time + self._policy.settle_margin_seconds > order.expires:
             raise Declined(
                 reasons.ERROR_REASON_INSUFFICIENT_EXPIRY_MARGIN, "the order expires before its settlement would be safe"
@@ -146,7 +144,7 @@ def is_provable(order: Order, output: OrderOutput, origin: ChainConfig, destinat
 
 
 def amounts_due(order: Order, amounts: Sequence[int], at: int) -> tuple[int, ...]:
-    """What is paid per output at `at`: the quoted amount, or what the order's curve still asks for where that is more."""
+    """What is paid per output at `at`: the quoted amount, or what the order's curve asks for where that is more."""
     return tuple(max(units, resolve_amount(output, at)) for output, units in zip(order.outputs, amounts, strict=True))
 
 

@@ -10,7 +10,8 @@ from intentmesh.chain.tokens import Token
 from intentmesh.domain.backoff import full_jitter
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.types import UINT256_MAX, ZERO_ADDRESS, Address, ChainId, format_address
-from intentmesh.solver.achieving import Achiever, Call
+from intentmesh.solver.achieving import Achiever
+from intentmesh.solver.calls import Call
 from intentmesh.solver.outcomes import NotYet, TryFailed
 from intentmesh.solver.sides import Side, Sides
 

@@ -1,4 +1,4 @@
-"""Wakes those who follow a job when it was told something. A lost ring only delays: followers also look by themselves."""
+"""Wakes those who follow a job when something was told. A lost ring only delays: followers also look by themselves."""
 
 import asyncio
 from collections import defaultdict

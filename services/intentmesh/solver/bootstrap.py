@@ -10,7 +10,7 @@ import grpc
 
 from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import InvalidNetworkError, NetworkConfig, load_network
-from intentmesh.domain.types import Address
+from intentmesh.domain.types import ChainId
 from intentmesh.rpc.channels import open_channel
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.server import Service
@@ -35,15 +35,21 @@ from intentmesh.solver.registration import Registration
 from intentmesh.solver.runner import JobRunner, Limits
 from intentmesh.solver.service import SolverServicer
 from intentmesh.solver.settings import SolverSettings
-from intentmesh.solver.sides import Side, Sides
+from intentmesh.solver.sides import Side, Sides, poll_seconds
 from intentmesh.store.migrations import migrate
 from intentmesh.store.pool import open_pool
+from intentmesh.transactions.lease import LeaseTaken
+from intentmesh.transactions.ledger import MIGRATIONS as LEDGER_MIGRATIONS
+from intentmesh.transactions.ledger import SCHEMA as LEDGER_SCHEMA
+from intentmesh.transactions.model import SenderSettings
 from intentmesh.transactions.sender import TransactionSender
-from intentmesh.transactions.signers import Signer, load_key
+from intentmesh.transactions.signers import KeyUnavailableError, Signer, load_signer
 from intentmesh.v1.solver_service_pb2_grpc import add_SolverServiceServicer_to_server
 
 SERVICE_NAME = "intentmesh.v1.SolverService"
 MIGRATIONS = "intentmesh.solver.migrations"
+LEDGER_CONNECTIONS = 5
+LEASE_RETRY_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -100,8 +106,10 @@ async def build(settings: SolverSettings) -> AsyncIterator[Service]:
             name="solver",
             add=partial(add_SolverServiceServicer_to_server, SolverServicer(desk, network, prices, signer.address)),
             service_names=(SERVICE_NAME,),
-            background=(partial(_make_ready, approvals, registration, register=settings.register_with_registry),),
-            checks={"store": partial(_check_store, store)},
+            background=(
+                partial(_make_ready, sides, approvals, registration, register=settings.register_with_registry),
+            ),
+            checks={"store": store.check},
             drain=(desk.close,),
         )
 
@@ -111,13 +119,27 @@ def main() -> None:
     serve("solver", SolverSettings, build)
 
 
-async def _make_ready(approvals: Approvals, registration: Registration, *, register: bool) -> None:
-    """Approve, and be known. Never returns, as background work must not."""
+async def _make_ready(sides: Sides, approvals: Approvals, registration: Registration, *, register: bool) -> None:
+    """Take up what was sent before, approve, and be known. Never returns, as background work must not."""
     async with asyncio.TaskGroup() as group:
+        for side in sides:
+            group.create_task(_recover(side), name=f"recovery on {side.config.name}")
         group.create_task(approvals.run(), name="approvals")
         if register:
             group.create_task(registration.run(), name="registration")
         group.create_task(asyncio.Event().wait(), name="for ever")
+
+
+async def _recover(side: Side) -> None:
+    """Transactions of an earlier run are seen through even where no job asks for them any more."""
+    while True:
+        try:
+            await side.sender.recover()
+        except LeaseTaken:
+            # A killed process lets go when the database notices; until then nothing can be sent anyway.
+            await asyncio.sleep(LEASE_RETRY_SECONDS)
+        else:
+            return
 
 
 def _network(settings: SolverSettings) -> NetworkConfig:
@@ -129,8 +151,8 @@ def _network(settings: SolverSettings) -> NetworkConfig:
 
 def _signer(settings: SolverSettings) -> Signer:
     try:
-        return Signer(load_key(settings.solver_key))
-    except ValueError as error:
+        return load_signer(settings.solver_key)
+    except KeyUnavailableError as error:
         raise SettingsError(f"solver_key: {error}") from error
 
 
@@ -151,8 +173,17 @@ def _channel(settings: SolverSettings, target: str, signer: Signer) -> grpc.aio.
 async def _sides(
     settings: SolverSettings, network: NetworkConfig, clients: ChainClients, signer: Signer, stack: AsyncExitStack
 ) -> Sides:
-    raise NotImplementedError
-
-
-async def _check_store(store: JobStore) -> None:
-    await store.current_try("health")
+    """Every chain with a sender of its own; all share the ledger."""
+    dsn = settings.transactions_dsn or settings.postgres_dsn
+    await migrate(dsn, LEDGER_MIGRATIONS, LEDGER_SCHEMA)
+    # Each sender keeps one connection for its signer's lease.
+    ledger = await open_pool(dsn, max_size=len(network.chains) + LEDGER_CONNECTIONS, name="solver ledger")
+    stack.push_async_callback(ledger.close)
+    sides: dict[ChainId, Side] = {}
+    for chain in network.chains:
+        client = clients.of(chain.chain_id)
+        pace = SenderSettings(poll_seconds=poll_seconds(chain))
+        sender = TransactionSender(ledger, client, signer, pace)
+        stack.push_async_callback(sender.close)
+        sides[chain.chain_id] = Side(chain, client, sender, signer.address)
+    return Sides(sides)

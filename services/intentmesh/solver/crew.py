@@ -43,6 +43,8 @@ class Crew:
         await asyncio.gather(*(self._stop(intent_id) for intent_id in list(self._tasks)))
 
     async def _run(self, job: Job) -> None:
+        # The call that brought the job ends before it; its trace stays.
+        structlog.contextvars.unbind_contextvars("method")
         with structlog.contextvars.bound_contextvars(
             intent_id=format_intent_id(job.intent_id), award_number=job.award_number
         ):

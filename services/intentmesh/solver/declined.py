@@ -3,7 +3,7 @@
 from intentmesh.v1.error_pb2 import ErrorReason
 
 
-class Declined(Exception):  # noqa: N818 - a business answer, not an error of the program
+class Declined(Exception):
     """The order is not one for this solver, now. `str()` is the sentence the mesh is told."""
 
     def __init__(self, reason: ErrorReason.ValueType, message: str) -> None:

@@ -1,7 +1,7 @@
 """Where orders come in: quotes, awards, and those who follow what became of them."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -112,7 +112,7 @@ class Desk:
             raise _stale(known.award_number)
         return known
 
-    async def follow(self, job: Job) -> AsyncIterator[pb.ExecuteResponse]:
+    async def follow(self, job: Job) -> AsyncGenerator[pb.ExecuteResponse, None]:
         """All updates of this award from the first on, until the last. Ending it early stops nothing but itself."""
         seen = 0
         with self._bell.listen(job.intent_id) as ear:
@@ -172,7 +172,7 @@ class Desk:
         return needed, await self._inventory.balances(needed)
 
     async def _is_paid(self, order: Order, intent_id: IntentId) -> bool:
-        """Whether this solver paid the order under an earlier award: then it has to see it through whatever is quoted."""
+        """Whether this solver paid the order under an earlier award: then it sees it through whatever is quoted."""
         try:
             progress = await self._filler.progress(intent_id, order, self._sides.of(order.outputs[0].chain_id))
         except (Stop, NotYet):

@@ -8,8 +8,9 @@ from intentmesh.chain.output_settler import FillEvidence
 from intentmesh.domain.context import may_fill
 from intentmesh.domain.order import Order, output_hash
 from intentmesh.domain.types import ZERO_ADDRESS, IntentId, format_address, format_intent_id, to_bytes32
-from intentmesh.solver.achieving import Achiever, Call
+from intentmesh.solver.achieving import Achiever
 from intentmesh.solver.appraisal import amounts_due
+from intentmesh.solver.calls import Call
 from intentmesh.solver.evidence import Progress, Verdict, judge
 from intentmesh.solver.outcomes import NotYet, Stop
 from intentmesh.solver.sides import Side
@@ -117,7 +118,9 @@ def _fill_call(job: Filling, indices: Sequence[int], destination: Side, now: int
         data = settler.encode_fill_outputs(job.intent_id, outputs, job.order.fill_deadline, solver, offered)
     native = to_bytes32(ZERO_ADDRESS)
     value = sum(units for output, units in zip(outputs, amounts, strict=True) if output.token == native)
-    return Call(config.output_settler, data, value, float(job.order.fill_deadline - job.fill_margin_seconds))
+    # What is not included by then must never be: a late fill pays and earns nothing.
+    latest = min(job.order.fill_deadline - job.fill_margin_seconds, job.order.expires - job.settle_margin_seconds)
+    return Call(config.output_settler, data, value, float(latest))
 
 
 def _refuse_foreign(progress: Progress, order: Order) -> None:

@@ -6,7 +6,8 @@ from intentmesh.chain.input_settler import OrderStatus
 from intentmesh.chain.structs import SolveParams
 from intentmesh.domain.order import Order
 from intentmesh.domain.types import IntentId, format_intent_id, to_bytes32
-from intentmesh.solver.achieving import Achiever, Call
+from intentmesh.solver.achieving import Achiever
+from intentmesh.solver.calls import Call
 from intentmesh.solver.evidence import Progress
 from intentmesh.solver.outcomes import NotYet, Stop
 from intentmesh.solver.sides import Side

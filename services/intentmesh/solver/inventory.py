@@ -32,7 +32,7 @@ class Inventory:
         )
         for (key, units), reserved in zip(needs.items(), held, strict=True):
             if units > balances[key] - reserved:
-                raise Declined(reasons.ERROR_REASON_NO_QUOTES, "this solver does not hold enough of the output token")
+                raise Declined(reasons.ERROR_REASON_NO_QUOTES, "this solver holds too little of the output token")
 
     async def balances(self, needs: Reservations) -> Mapping[tuple[ChainId, Address], int]:
         """What is held of each needed token, in smallest units. Raises Declined for tokens not approved yet."""

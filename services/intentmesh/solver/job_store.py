@@ -1,11 +1,13 @@
 """The solver's own database: jobs, what was told about them, reservations, tries. Each method is one transaction."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 import asyncpg
 
 from intentmesh.domain.types import Address, ChainId, IntentId
+from intentmesh.solver.calls import Call, Try
 from intentmesh.solver.declined import Declined
 from intentmesh.solver.jobs import ENDED, FREES_INVENTORY, Job, Report, Reservations, advances, to_update
 from intentmesh.store.queries import load_queries
@@ -48,9 +50,7 @@ class JobStore:
             for (chain_id, token), units in needs.items():
                 held = int(await conn.fetchval(_SQL["reserved"], chain_id, token, intent_id))
                 if units > balances[chain_id, token] - held:
-                    raise Declined(
-                        reasons.ERROR_REASON_NO_QUOTES, "this solver does not hold enough of the output token"
-                    )
+                    raise Declined(reasons.ERROR_REASON_NO_QUOTES, "this solver holds too little of the output token")
             ended = first.stage in ENDED
             stored = await conn.fetchrow(
                 _SQL["put_award"],
@@ -87,13 +87,29 @@ class JobStore:
         """What is held back of a token for all jobs, in its smallest unit."""
         return int(await self._pool.fetchval(_SQL["reserved"], chain_id, token, NO_INTENT))
 
-    async def current_try(self, step: str) -> int:
-        """The number of the current try of a step, from 1."""
-        return await self._pool.fetchval(_SQL["get_try"], step) or 1
+    async def current_try(self, step: str) -> Try | None:
+        """The try of a step that was begun and is not known to have come to nothing."""
+        row = await self._pool.fetchrow(_SQL["get_try"], step)
+        if row is None or row["data"] is None:
+            return None
+        call = Call(Address(row["to_address"]), row["data"], int(row["value"]), row["deadline"])
+        return Try(row["try_number"], call)
+
+    async def begin_try(self, step: str, call: Call) -> Try:
+        """Write down what is about to be sent. Returns the current try, which stays as it is if it was begun before."""
+        await self._pool.execute(_SQL["begin_try"], step, call.to, call.data, Decimal(call.value), call.deadline)
+        current = await self.current_try(step)
+        if current is None:
+            raise RuntimeError(f"two tasks work on {step}")
+        return current
 
     async def end_try(self, step: str, number: int) -> None:
-        """A try is known to have come to nothing: the next one begins."""
+        """A try is known to have come to nothing: the next one may begin."""
         await self._pool.execute(_SQL["end_try"], step, number)
+
+    async def check(self) -> None:
+        """Raises what asyncpg raises when the database does not answer."""
+        await self._pool.execute("SELECT 1")
 
 
 async def _add_update(

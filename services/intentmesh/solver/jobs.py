@@ -1,21 +1,22 @@
 """A job: one intent this solver was given, under its newest award. Pure.
 
-ACCEPTED → OPENING → OPENED → FILLING → FILLED → PROVING → SETTLED, each stage told once and in this order; stages that the
-chain shows as done are skipped. From every stage before SETTLED a job may end as RELEASED or FAILED. A higher award
+ACCEPTED → OPENING → OPENED → FILLING → FILLED → PROVING → SETTLED, each stage told once and in this order; stages that
+the chain shows as done are skipped. From every stage before SETTLED a job may end as RELEASED or FAILED. A higher award
 starts the stages anew: what was done under the lower one is found again on chain.
 """
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from intentmesh.domain.types import Address, ChainId, IntentId
 from intentmesh.v1 import error_pb2 as reasons
 from intentmesh.v1 import solver_service_pb2 as pb
 from intentmesh.v1.intent_pb2 import ChainTransaction
 
-Stage = pb.ExecuteStage.ValueType
-Reason = reasons.ErrorReason.ValueType
+Stage: TypeAlias = pb.ExecuteStage.ValueType
+Reason: TypeAlias = reasons.ErrorReason.ValueType
 
 ENDED: frozenset[Stage] = frozenset(
     {pb.EXECUTE_STAGE_SETTLED, pb.EXECUTE_STAGE_RELEASED, pb.EXECUTE_STAGE_FAILED},

@@ -1,4 +1,4 @@
-"""The solver's own metrics. Labels are bounded by the proto enums. Process-wide, since Prometheus collects by process."""
+"""The solver's own metrics. Labels are bounded by the protos. Process-wide, since Prometheus collects by process."""
 
 from prometheus_client import Counter, Gauge
 

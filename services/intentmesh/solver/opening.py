@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from intentmesh.chain.input_settler import OrderStatus
 from intentmesh.domain.order import Order
 from intentmesh.domain.types import IntentId, format_intent_id
-from intentmesh.solver.achieving import Achiever, Call
+from intentmesh.solver.achieving import Achiever
+from intentmesh.solver.calls import Call
 from intentmesh.solver.outcomes import Stop
 from intentmesh.solver.sides import Side
 from intentmesh.solver.telling import Tell, included
 from intentmesh.v1 import error_pb2 as reasons
 from intentmesh.v1 import solver_service_pb2 as pb
-from intentmesh.v1.intent_pb2 import TRANSACTION_KIND_OPEN
+from intentmesh.v1.intent_pb2 import TRANSACTION_KIND_OPEN, ChainTransaction
 
 # How long an order that is said to be opened may stay unseen: endpoints lag, blocks are reorganised.
 OPENED_ELSEWHERE_WAIT_SECONDS = 30.0
@@ -35,7 +36,7 @@ class Opener:
         self._achiever = achiever
 
     async def run(self, job: Opening, origin: Side, tell: Tell) -> None:
-        """Return when the order is, or was, in escrow with the configured confirmations. Raises Stop, TryFailed, NotYet."""
+        """Return when the order is, or was, in escrow deep enough. Raises Stop, TryFailed, NotYet."""
         if await self._is_confirmed(job, origin):
             await tell(pb.EXECUTE_STAGE_OPENED, "the inputs are in escrow")
             return
@@ -49,9 +50,9 @@ class Opener:
                 break
         await tell(pb.EXECUTE_STAGE_OPENED, "the inputs are in escrow", transaction)
 
-    async def _open(self, job: Opening, origin: Side, tell: Tell):  # noqa: ANN202 - typed below
+    async def _open(self, job: Opening, origin: Side, tell: Tell) -> ChainTransaction | None:
         async def look() -> OrderStatus | None:
-            return _known(await origin.input_settler.order_status(job.intent_id))
+            return await self._status(job, origin)
 
         async def call() -> Call:
             head = await origin.client.head()
@@ -68,17 +69,20 @@ class Opener:
     async def _wait_for_others(self, job: Opening, origin: Side) -> None:
         try:
             async with asyncio.timeout(OPENED_ELSEWHERE_WAIT_SECONDS):
-                while _known(await origin.input_settler.order_status(job.intent_id)) is None:
+                while await self._status(job, origin) is None:  # noqa: ASYNC110 - a chain rings no bell
                     await asyncio.sleep(origin.poll_seconds)
         except TimeoutError:
             raise Stop(
                 reasons.ERROR_REASON_FILL_MISMATCH, "the order is said to be opened; the chain does not show it"
             ) from None
 
+    async def _status(self, job: Opening, origin: Side) -> OrderStatus | None:
+        return _known(await origin.input_settler.order_status(job.intent_id))
+
     async def _stays(self, job: Opening, origin: Side) -> bool:
         """Wait for the confirmations. False when a reorganisation took the opening back."""
         while not await self._is_confirmed(job, origin):
-            if _known(await origin.input_settler.order_status(job.intent_id)) is None:
+            if await self._status(job, origin) is None:
                 return False
             await asyncio.sleep(origin.poll_seconds)
         return True

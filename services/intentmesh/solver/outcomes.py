@@ -4,7 +4,7 @@ from intentmesh.solver.jobs import Reason
 from intentmesh.v1 import error_pb2 as reasons
 
 
-class Stop(Exception):  # noqa: N818 - a decision, not an error of the program
+class Stop(Exception):
     """The job cannot go on, for good. Whether it is released or failed depends on what stands on chain."""
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -12,7 +12,7 @@ class Stop(Exception):  # noqa: N818 - a decision, not an error of the program
         self.reason = reason
 
 
-class TryFailed(Exception):  # noqa: N818 - an outcome of a transaction, not an error of the program
+class TryFailed(Exception):
     """A transaction came to nothing for certain: refused, reverted, or undone by a reorganisation."""
 
     # Trying again cannot help: the contracts will say the same until the order's end.
@@ -38,7 +38,7 @@ class TryFailed(Exception):  # noqa: N818 - an outcome of a transaction, not an 
         self.final = revert.partition("(")[0] in self._FINAL
 
 
-class NotYet(Exception):  # noqa: N818 - an answer, not an error of the program
+class NotYet(Exception):
     """What is waited for has not come; the run is taken up again after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:

@@ -103,7 +103,7 @@ class PriceList:
 
     def _value(self, amount: Amount) -> Fraction:
         price = self._price(amount.token)
-        return price * amount.units / 10**amount.token.decimals
+        return price * Fraction(amount.units, 10**amount.token.decimals)
 
     def _units(self, token: Token, usd: Fraction) -> int:
         return int(usd * 10**token.decimals / self._price(token))

@@ -6,9 +6,10 @@ from intentmesh.chain.oracle import AttestedOracle
 from intentmesh.chain.output_settler import FillEvidence
 from intentmesh.domain.order import Order, OrderOutput, fill_data_hash, output_hash
 from intentmesh.domain.types import Bytes32, IntentId, format_intent_id
-from intentmesh.solver.achieving import Achiever, Call
+from intentmesh.solver.achieving import Achiever
 from intentmesh.solver.appraisal import is_self_proving
 from intentmesh.solver.attestations import AttestationSource
+from intentmesh.solver.calls import Call
 from intentmesh.solver.evidence import Progress
 from intentmesh.solver.outcomes import NotYet
 from intentmesh.solver.sides import Side
@@ -67,7 +68,7 @@ class Prover:
         await self._achiever.achieve(statement.step, origin, lambda: _proven(statement, oracle), call)
 
     async def _submit(self, statement: _Statement, oracle: AttestedOracle, origin: Side) -> None:
-        """Two chains: the signatures come from the mesh, are nobody's secret, and prove the fill whoever brings them."""
+        """Two chains: the signatures come from the mesh and prove the fill whoever brings them."""
 
         async def call() -> Call:
             signatures = await self._signatures(statement)

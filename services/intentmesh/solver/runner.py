@@ -23,6 +23,7 @@ from intentmesh.solver.opening import Opener, Opening
 from intentmesh.solver.outcomes import NotYet, Stop, TryFailed
 from intentmesh.solver.proving import Prover
 from intentmesh.solver.sides import Side, Sides
+from intentmesh.v1 import error_pb2 as reasons
 from intentmesh.v1 import solver_service_pb2 as pb
 from intentmesh.v1.intent_pb2 import ChainTransaction
 
@@ -91,7 +92,7 @@ class JobRunner:
                 setbacks += 1
                 _log.warning("job_set_back", error=str(error), setbacks=setbacks)
                 wait = error.retry_after or self._backoff(setbacks)
-            except Exception:  # a job holds money: whatever happened, it is taken up again from the chain's evidence
+            except Exception:  # noqa: BLE001 - a job holds money: whatever happened, it is taken up again
                 setbacks += 1
                 _log.exception("job_run_failed", setbacks=setbacks)
                 wait = self._backoff(setbacks)
@@ -174,7 +175,7 @@ class _Teller:
         message: str,
         transaction: ChainTransaction | None = None,
         *,
-        reason: Reason = 0,
+        reason: Reason = reasons.ERROR_REASON_UNSPECIFIED,
     ) -> None:
         report = Report(stage, message, reason, transaction)
         told = await self._store.record(self._job.intent_id, self._job.award_number, report)

@@ -22,7 +22,10 @@ def _parse_prices(value: Any) -> Any:
 
 Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 PriceTable = Annotated[
-    dict[str, Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]], NoDecode, BeforeValidator(_parse_prices)
+    dict[str, Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]],
+    Field(min_length=1),
+    NoDecode,
+    BeforeValidator(_parse_prices),
 ]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 
@@ -30,12 +33,13 @@ BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 class SolverSettings(ServiceSettings):
     """How one solver is set up. `postgres_dsn` is its own database, never the mesh's."""
 
+    postgres_dsn: str = Field(min_length=1, repr=False)
     network_file: Path
     # "env:NAME" or "file:PATH"; the key fills, is paid and signs the registration.
     solver_key: str
     solver_name: str = Field(default="reference", max_length=64)
     # Where the transaction ledger lives; empty: in the solver's own database.
-    transactions_dsn: str = ""
+    transactions_dsn: str = Field("", repr=False)
 
     executor_target: str
     registry_target: str

@@ -1,13 +1,13 @@
 """One chain as a job sees it: the contracts, the way to send, and the pace at which to look."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from intentmesh.chain.client import ChainClient
 from intentmesh.chain.config import ChainConfig
 from intentmesh.chain.input_settler import InputSettler
 from intentmesh.chain.output_settler import OutputSettler
-from intentmesh.domain.types import Address, ChainId, to_bytes32
+from intentmesh.domain.types import Address, ChainId
 from intentmesh.solver.outcomes import Stop
 from intentmesh.transactions.sender import TransactionSender
 from intentmesh.v1 import error_pb2 as reasons
@@ -39,12 +39,8 @@ class Side:
 
     @property
     def poll_seconds(self) -> float:
-        """How long to wait before looking at the chain again: half a block."""
-        return min(max(self.config.block_time_seconds / 2, MIN_POLL_SECONDS), MAX_POLL_SECONDS)
-
-    @property
-    def solver_word(self) -> bytes:
-        return to_bytes32(self.solver)
+        """How long to wait before looking at the chain again."""
+        return poll_seconds(self.config)
 
 
 class Sides:
@@ -53,7 +49,7 @@ class Sides:
     def __init__(self, sides: Mapping[ChainId, Side]) -> None:
         self._sides = sides
 
-    def __iter__(self):  # noqa: ANN204 - typed below
+    def __iter__(self) -> Iterator[Side]:
         return iter(self._sides.values())
 
     def of(self, chain_id: ChainId) -> Side:
@@ -62,3 +58,8 @@ class Sides:
         if side is None:
             raise Stop(reasons.ERROR_REASON_UNSUPPORTED_CHAIN, f"this solver no longer serves chain {chain_id}")
         return side
+
+
+def poll_seconds(chain: ChainConfig) -> float:
+    """Half a block of this chain, within reason."""
+    return min(max(chain.block_time_seconds / 2, MIN_POLL_SECONDS), MAX_POLL_SECONDS)

@@ -5,7 +5,7 @@ from typing import Protocol
 from intentmesh.domain.types import format_address
 from intentmesh.solver.jobs import Stage
 from intentmesh.solver.sides import Side
-from intentmesh.transactions.sender import TransactionResult
+from intentmesh.transactions.model import TransactionResult
 from intentmesh.v1.intent_pb2 import TRANSACTION_STATUS_INCLUDED, ChainTransaction, TransactionKind
 
 

@@ -34,9 +34,16 @@ CREATE TABLE solver_reservations (
 );
 CREATE INDEX solver_reservations_token ON solver_reservations (chain_id, token);
 
--- Which try of a step is the current one. A try is one idempotency key of the transaction sender: after a crash the
--- same try is taken up again; only proof that it failed starts the next.
+-- The current try of a step such as "{intent}:open". A try is one idempotency key of the transaction sender with its
+-- call: after a crash the same try is taken up again; only proof that it came to nothing starts the next.
 CREATE TABLE solver_tries (
     step           text PRIMARY KEY,
-    try_number     integer NOT NULL CHECK (try_number > 0)
+    try_number     integer NOT NULL CHECK (try_number > 0),
+    -- The call of a try that was begun and is not known to have come to nothing; NULL between tries.
+    to_address     bytea,
+    data           bytea,
+    value          numeric(78, 0),
+    -- Unix seconds.
+    deadline       double precision,
+    CHECK ((to_address IS NULL) = (data IS NULL) AND (data IS NULL) = (value IS NULL))
 );

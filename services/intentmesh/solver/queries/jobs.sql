@@ -50,11 +50,17 @@ DELETE FROM solver_reservations WHERE intent_id = $1;
 SELECT coalesce(sum(amount), 0) FROM solver_reservations WHERE chain_id = $1 AND token = $2 AND intent_id <> $3;
 
 -- name: get_try
--- The current try of a step.
-SELECT try_number FROM solver_tries WHERE step = $1;
+-- The current try of a step, with its call once it was begun.
+SELECT try_number, to_address, data, value, deadline FROM solver_tries WHERE step = $1;
+
+-- name: begin_try
+-- The call of the current try, unless it was begun before; then that call stays.
+INSERT INTO solver_tries (step, try_number, to_address, data, value, deadline) VALUES ($1, 1, $2, $3, $4, $5)
+ON CONFLICT (step) DO UPDATE
+SET to_address = excluded.to_address, data = excluded.data, value = excluded.value, deadline = excluded.deadline
+WHERE solver_tries.data IS NULL;
 
 -- name: end_try
--- The next try of a step, unless somebody began it already.
-INSERT INTO solver_tries (step, try_number) VALUES ($1, $2 + 1)
-ON CONFLICT (step) DO UPDATE SET try_number = excluded.try_number
-WHERE solver_tries.try_number < excluded.try_number;
+-- The try came to nothing: the next one may begin.
+UPDATE solver_tries SET try_number = try_number + 1, to_address = NULL, data = NULL, value = NULL, deadline = NULL
+WHERE step = $1 AND try_number = $2;
