@@ -57,7 +57,9 @@ class GiveUp:
 Verdict = CallAgain | GiveUp
 
 
-def judge(end: StreamEnd, reason: ErrorReason.ValueType, attempts: int, delivered: bool, policy: RetryPolicy) -> Verdict:
+def judge(
+    end: StreamEnd, reason: ErrorReason.ValueType, attempts: int, delivered: bool, policy: RetryPolicy
+) -> Verdict:
     """What follows from the end of one Execute call. `delivered`: the solver has ever answered under this award."""
     failure = reason or ErrorReason.ERROR_REASON_SOLVER_FAILED
     match end:

@@ -161,4 +161,3 @@ def _why_nobody(auction: Auction) -> str:
     if not asked:
         return "No solver serves this order at the moment"
     return f"No solver quoted at or above your minimum ({len(asked)} asked)"
-

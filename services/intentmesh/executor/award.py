@@ -79,9 +79,7 @@ class AwardStep:
             return work
         return await self._journal.write(work, progress=replace(work.progress, award_delivered=award.number))
 
-    async def after_stream(
-        self, work: Work, view: View, award: Award, ending: Ending, cuts: int
-    ) -> tuple[Work, float]:
+    async def after_stream(self, work: Work, view: View, award: Award, ending: Ending, cuts: int) -> tuple[Work, float]:
         """What follows from the end of a call. Returns the intent and the seconds until the next one.
 
         `cuts` is the number of calls in a row that ended without the solver saying why.

@@ -71,9 +71,7 @@ class Circumstances:
 
 def judge_failure(proven: Proven | None, circumstances: Circumstances, message: str) -> Judgement:
     """The outcome of an award that was given up."""
-    kind = (
-        OutcomeKind.OUTCOME_KIND_RELEASED if circumstances.released else OutcomeKind.OUTCOME_KIND_FAILED
-    )
+    kind = OutcomeKind.OUTCOME_KIND_RELEASED if circumstances.released else OutcomeKind.OUTCOME_KIND_FAILED
     return Judgement(kind, _cause(proven, circumstances), message[:1024])
 
 

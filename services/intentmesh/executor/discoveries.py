@@ -10,9 +10,7 @@ from intentmesh.v1.intent_pb2 import ChainTransaction, TransactionKind, Transact
 TransactionKey = tuple[int, str]
 Known = Mapping[TransactionKey, ChainTransaction]
 
-_ON_CHAIN = frozenset(
-    {TransactionStatus.TRANSACTION_STATUS_INCLUDED, TransactionStatus.TRANSACTION_STATUS_CONFIRMED}
-)
+_ON_CHAIN = frozenset({TransactionStatus.TRANSACTION_STATUS_INCLUDED, TransactionStatus.TRANSACTION_STATUS_CONFIRMED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,13 @@ class Registry:
         self._auction_seconds = auction_seconds
 
     async def run_auction(
-        self, intent_id: str, round_number: int, order: order_pb2.Order, *, already_opened: bool, excluded: Sequence[str]
+        self,
+        intent_id: str,
+        round_number: int,
+        order: order_pb2.Order,
+        *,
+        already_opened: bool,
+        excluded: Sequence[str],
     ) -> auction_pb2.Auction:
         """Holds, or reads again, the competition of this round."""
         request = solver_registry_service_pb2.RunAuctionRequest(

@@ -63,9 +63,7 @@ class Gatherer:
         chains = sorted(subject.chains)
         horizons = dict(zip(chains, await asyncio.gather(*(self._horizon(chain) for chain in chains)), strict=True))
         origin = horizons[order.origin_chain_id]
-        status, fills = await asyncio.gather(
-            self._order_status(subject, origin), self._fills(subject, horizons)
-        )
+        status, fills = await asyncio.gather(self._order_status(subject, origin), self._fills(subject, horizons))
         if status is OrderStatus.NONE:
             used, used_finally = await self._nonce(subject, origin)
             return Evidence(horizons, status, fills=fills, nonce_used=used, nonce_used_finally=used_finally)
@@ -76,9 +74,7 @@ class Gatherer:
         """Whether the user holds every input now. Raises ChainUnavailable."""
         order = subject.order
         client = self._clients.of(order.origin_chain_id)
-        balances = await asyncio.gather(
-            *(Token(client, item.token).balance_of(order.user) for item in order.inputs)
-        )
+        balances = await asyncio.gather(*(Token(client, item.token).balance_of(order.user) for item in order.inputs))
         return all(balance >= item.amount for balance, item in zip(balances, order.inputs, strict=True))
 
     # --- origin ---
@@ -102,9 +98,7 @@ class Gatherer:
             raise ChainUnavailable(chain_id, "the order's status and the logs disagree")
         finalised = refunded = None
         if status is OrderStatus.CLAIMED:
-            finalised = await settler.find_finalised(
-                subject.intent_id, opened.block_number, horizon.head_number
-            )
+            finalised = await settler.find_finalised(subject.intent_id, opened.block_number, horizon.head_number)
         elif status is OrderStatus.REFUNDED:
             refunded = await settler.find_refunded(subject.intent_id, opened.block_number, horizon.head_number)
         proven = await self._proofs(subject, horizon, opened.block_number, fills) if finalised else ()
@@ -125,7 +119,9 @@ class Gatherer:
         for fill in fills:
             output = order.outputs[fill.output_index]
             data_hash = fill_data_hash(subject.intent_id, output, fill.solver, fill.time)
-            proof = await oracle.find_proven(output.chain_id, output.oracle, output.settler, data_hash, from_block)
+            proof = await oracle.find_proven(
+                output.chain_id, output.oracle, output.settler, data_hash, from_block, horizon.head_number
+            )
             found.append(self._sighting(order.origin_chain_id, horizon, proof))
         return tuple({s.transaction_hash: s for s in found if s is not None}.values())
 
@@ -181,9 +177,7 @@ class Gatherer:
             return []
         seen = await binding.find_fills(subject.intent_id, subject.from_blocks[chain_id], horizon.head_number)
         if not recorded.keys() <= {fill.output_hash for fill in seen}:
-            seen = await binding.find_fills(
-                subject.intent_id, self._config(chain_id).start_block, horizon.head_number
-            )
+            seen = await binding.find_fills(subject.intent_id, self._config(chain_id).start_block, horizon.head_number)
         fills = [
             self._fill(chain_id, wanted[fill.output_hash], fill, horizon)
             for fill in seen
@@ -265,4 +259,3 @@ class _HorizonCache:
                 raise ChainUnavailable(self._client.chain_id, "a block below the head is missing")
             self._final = (number, block.timestamp)
         return self._final[1]
-

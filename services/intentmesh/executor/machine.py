@@ -27,7 +27,6 @@ from intentmesh.executor.work import Award, View, Work
 from intentmesh.store.executions import Claim
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.event_pb2 import IntentEventType
-from intentmesh.v1.intent_pb2 import IntentPhase
 
 log = structlog.get_logger(__name__)
 
@@ -279,9 +278,7 @@ class _Run:
         self._troubles = 0
         if work.row.reason != ErrorReason.ERROR_REASON_CHAIN_UNAVAILABLE or work.state.is_terminal:
             return work
-        step = Transition(
-            work.state, "The chains answer again.", type=IntentEventType.INTENT_EVENT_TYPE_WAITING
-        )
+        step = Transition(work.state, "The chains answer again.", type=IntentEventType.INTENT_EVENT_TYPE_WAITING)
         return await self._steps.journal.write(work, entries=[Entry(step)])
 
     def _rest(self, work: Work) -> Rest:

@@ -143,4 +143,3 @@ class Observer:
                     "Every output is paid, the solver is not, and the order can soon be refunded by anyone.",
                 )
             )
-

@@ -66,9 +66,7 @@ class Progress:
             "violation_told": self.violation_told,
             "chain_trouble": self.chain_trouble,
             "late_told": list(self.late_told),
-            "outcomes": [
-                [o.award_number, o.solver_id, o.kind, o.cause, o.message] for o in self.outcomes
-            ],
+            "outcomes": [[o.award_number, o.solver_id, o.kind, o.cause, o.message] for o in self.outcomes],
         }
 
     @classmethod
