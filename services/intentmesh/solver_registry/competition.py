@@ -1,8 +1,8 @@
 """The decision of an auction: offers go in unscored and come out ranked. Pure, exact, and independent of their order.
 
 The score is the value paid to the user times `p_settle`, both exact (integers and fractions of integers); ties go to
-the earlier promised fill, then to the smaller solver id. All outputs of an order go to one solver, since an offer covers
-all of them.
+the earlier promised fill, then to the smaller solver id. All outputs of an order go to one solver: an offer
+covers all of them.
 """
 
 from collections.abc import Iterable
