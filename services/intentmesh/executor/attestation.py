@@ -36,9 +36,22 @@ def needs_attestation(order: Order) -> bool:
     )
 
 
+def agreeing(attestations: Sequence[FillAttestation], threshold: int) -> list[FillAttestation]:
+    """The largest set that states the same fill, by attester address; signatures over different data prove nothing
+    together. At most `threshold` of them, since the oracle is paid for by gas."""
+    by_statement: dict[str, list[FillAttestation]] = {}
+    for attestation in attestations:
+        by_statement.setdefault(attestation.data_hash, []).append(attestation)
+    largest = max(by_statement.values(), key=len, default=[])
+    return sorted(largest, key=lambda attestation: attestation.attester.lower())[:threshold]
+
+
 def enough(order: Order, collected: Collected, threshold: int) -> bool:
     """Whether every output has the threshold of signatures."""
-    return all(len(collected.get(output_hash(output), {})) >= threshold for output in order.outputs)
+    return all(
+        len(agreeing(list(collected.get(output_hash(output), {}).values()), threshold)) >= threshold
+        for output in order.outputs
+    )
 
 
 class AttestationCollector:

@@ -119,7 +119,9 @@ class Gatherer:
         for fill in fills:
             output = order.outputs[fill.output_index]
             data_hash = fill_data_hash(subject.intent_id, output, fill.solver, fill.time)
-            proof = await oracle.find_proven(output.chain_id, output.oracle, output.settler, data_hash, from_block)
+            proof = await oracle.find_proven(
+                output.chain_id, output.oracle, output.settler, data_hash, from_block, horizon.head_number
+            )
             found.append(self._sighting(order.origin_chain_id, horizon, proof))
         return tuple({s.transaction_hash: s for s in found if s is not None}.values())
 

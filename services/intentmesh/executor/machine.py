@@ -27,7 +27,6 @@ from intentmesh.executor.work import Award, View, Work
 from intentmesh.store.executions import Claim
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.event_pb2 import IntentEventType
-from intentmesh.v1.intent_pb2 import IntentPhase
 
 log = structlog.get_logger(__name__)
 

@@ -92,7 +92,7 @@ class Attachment:
         except NotFound as error:
             return Ending(StreamEnd.UNREACHED, error.reason, error.message)
         except _REFUSALS as error:
-            log.error("solver_refused_award", solver_id=self._solver_id, reason=ErrorReason.Name(error.reason))
+            log.warning("solver_refused_award", solver_id=self._solver_id, reason=ErrorReason.Name(error.reason))
             return Ending(StreamEnd.REFUSED, error.reason, error.message)
         except DeadlineExceeded as error:
             return Ending(self._unclear(), error.reason, error.message)

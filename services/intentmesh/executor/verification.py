@@ -48,7 +48,7 @@ def verify(order: Order, evidence: Evidence) -> Proven:
     unopened = evidence.order_status is OrderStatus.NONE and evidence.opened is None
     return Proven(
         opened=_depth(evidence.opened),
-        filled=min((_depth(fill and fill.sighting) for fill in fills), default=Depth.ABSENT),
+        filled=min((_depth(fill.sighting if fill is not None else None) for fill in fills), default=Depth.ABSENT),
         settled=_depth(evidence.finalised),
         refunded=_depth(evidence.refunded),
         fills=fills,

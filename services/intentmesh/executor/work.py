@@ -16,7 +16,7 @@ from intentmesh.executor.progress import Progress
 from intentmesh.executor.transitions import Situation
 from intentmesh.executor.verification import Proven
 from intentmesh.store.executions import Claim
-from intentmesh.store.intents import IntentRow
+from intentmesh.store.rows import IntentRow
 from intentmesh.v1.auction_pb2 import Quote
 from intentmesh.v1.intent_pb2 import ChainTransaction, IntentPhase
 

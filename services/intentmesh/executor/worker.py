@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+import asyncpg
 import structlog
+from google.protobuf.message import DecodeError
 
-from intentmesh.domain.types import IntentId, format_intent_id
+from intentmesh.domain.types import IntentId, format_intent_id, parse_intent_id
 from intentmesh.executor.claims import Claims
 from intentmesh.executor.machine import Machine, Signals
 from intentmesh.rpc.tracing import start_trace
 from intentmesh.store.executions import Claim, ClaimLost
+from intentmesh.v1.event_pb2 import IntentEvent
 
 log = structlog.get_logger(__name__)
 
@@ -76,8 +79,8 @@ class Worker:
         """Turns hints into wake-ups. Their loss only costs a poll interval."""
         async for hint in self._hints():
             self._wake.set()
-            running = None if hint is None else self._running.get(_intent_of(hint))
-            if running is not None:
+            about = None if hint is None else _intent_of(hint)
+            if about is not None and (running := self._running.get(about)) is not None:
                 running.signals.news.set()
 
     async def drain(self) -> None:
@@ -136,7 +139,8 @@ class Worker:
     async def _give_back(self, claim: Claim) -> None:
         try:
             await self._claims.release(claim, _AFTER_FAILURE_SECONDS)
-        except Exception as error:  # the lease runs out by itself
+        except (ClaimLost, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # The lease runs out by itself.
             log.warning("claim_not_released", error=repr(error))
 
     async def _sleep(self, seconds: float) -> None:
@@ -147,5 +151,8 @@ class Worker:
             return
 
 
-def _intent_of(hint: bytes) -> IntentId:
-    raise NotImplementedError
+def _intent_of(hint: bytes) -> IntentId | None:
+    try:
+        return parse_intent_id(IntentEvent.FromString(hint).intent_id)
+    except (DecodeError, ValueError):
+        return None

@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from intentmesh.domain.lifecycle import State, accepted, advance
 from intentmesh.executor.evidence import Depth, Evidence, OrderStatus
 from intentmesh.executor.transitions import Situation, Transition, next_transition
@@ -12,7 +11,8 @@ from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.event_pb2 import IntentEventType
 from intentmesh.v1.intent_pb2 import IntentPhase as P
 from intentmesh.v1.intent_pb2 import IntentStatus as S
-from intentmesh.v1.intent_pb2 import Obligation as O  # noqa: E741
+from intentmesh.v1.intent_pb2 import Obligation
+
 from tests.unit.executor.orders import DEADLINE, evidence, fill, horizon, order
 
 AWARDED = advance(advance(accepted(), P.INTENT_PHASE_AUCTION), P.INTENT_PHASE_AWARDED)
@@ -55,7 +55,7 @@ def test_next_transition__everything_proven_at_once__tells_every_phase() -> None
 def test_next_transition__finalised_but_not_final__stays_unsettled() -> None:
     shown = evidence(status=OrderStatus.CLAIMED, opened=Depth.FINAL, fills=(fill(),), finalised=Depth.CONFIRMED)
     state = end(AWARDED, shown)
-    assert (state.status, state.obligation) == (S.INTENT_STATUS_COMPLETED, O.OBLIGATION_UNSETTLED)
+    assert (state.status, state.obligation) == (S.INTENT_STATUS_COMPLETED, Obligation.OBLIGATION_UNSETTLED)
 
 
 def test_next_transition__filled_but_not_final__is_not_completed() -> None:
@@ -70,7 +70,7 @@ def test_next_transition__filled_without_open__is_not_even_opened() -> None:
 def test_next_transition__late_fill_only__expires_and_waits_for_the_refund() -> None:
     shown = evidence(opened=Depth.FINAL, fills=(fill(time=DEADLINE + 1),), origin=PAST, destination=PAST)
     state = end(OPENED, shown)
-    assert (state.status, state.obligation) == (S.INTENT_STATUS_EXPIRED, O.OBLIGATION_ESCROWED)
+    assert (state.status, state.obligation) == (S.INTENT_STATUS_EXPIRED, Obligation.OBLIGATION_ESCROWED)
 
 
 def test_next_transition__fill_taken_back__steps_back_as_a_new_event() -> None:
@@ -79,12 +79,12 @@ def test_next_transition__fill_taken_back__steps_back_as_a_new_event() -> None:
 
 def test_next_transition__open_taken_back__steps_back_to_awarded() -> None:
     state = end(FILLED, evidence())
-    assert (state.phase, state.obligation) == (P.INTENT_PHASE_AWARDED, O.OBLIGATION_OPENABLE)
+    assert (state.phase, state.obligation) == (P.INTENT_PHASE_AWARDED, Obligation.OBLIGATION_OPENABLE)
 
 
 def test_next_transition__open_taken_back_during_the_next_auction__owes_no_escrow() -> None:
     auction = advance(OPENED, P.INTENT_PHASE_AUCTION)
-    assert end(auction, evidence()).obligation == O.OBLIGATION_OPENABLE
+    assert end(auction, evidence()).obligation == Obligation.OBLIGATION_OPENABLE
 
 
 def test_next_transition__fill_taken_back_after_completion__tells_and_keeps_the_status() -> None:
@@ -100,7 +100,7 @@ def test_next_transition__deadline_passed_unopened_but_not_final__waits() -> Non
 
 def test_next_transition__deadline_passed_unopened_finally__expires() -> None:
     state = end(AWARDED, evidence(origin=PAST))
-    assert (state.status, state.obligation) == (S.INTENT_STATUS_EXPIRED, O.OBLIGATION_NONE)
+    assert (state.status, state.obligation) == (S.INTENT_STATUS_EXPIRED, Obligation.OBLIGATION_NONE)
 
 
 def test_next_transition__signature_never_left__expires_at_once() -> None:
@@ -111,7 +111,7 @@ def test_next_transition__signature_never_left__expires_at_once() -> None:
 
 def test_next_transition__signature_never_left_but_opened_by_the_user__does_not_expire() -> None:
     state = end(accepted(), evidence(opened=Depth.FINAL), Situation(deadline_passed=True))
-    assert (state.status, state.obligation) == (S.INTENT_STATUS_EXECUTING, O.OBLIGATION_ESCROWED)
+    assert (state.status, state.obligation) == (S.INTENT_STATUS_EXECUTING, Obligation.OBLIGATION_ESCROWED)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_next_transition__nonce_gone_after_cancellation__cancels_only_when_final
     asked = replace(OUT, cancel_requested=True)
     assert walk(AWARDED, evidence(nonce_used=True), asked) == []
     state = end(AWARDED, evidence(nonce_used=True, nonce_used_finally=True), asked)
-    assert (state.status, state.obligation) == (S.INTENT_STATUS_CANCELLED, O.OBLIGATION_NONE)
+    assert (state.status, state.obligation) == (S.INTENT_STATUS_CANCELLED, Obligation.OBLIGATION_NONE)
 
 
 def test_next_transition__nonce_gone_unasked_and_signature_kept__fails_at_once() -> None:
@@ -148,7 +148,7 @@ def test_next_transition__nonce_gone_unasked_and_signature_kept__fails_at_once()
 def test_next_transition__refunded_finally__ends_with_nothing_owed() -> None:
     shown = evidence(status=OrderStatus.REFUNDED, opened=Depth.FINAL, refunded=Depth.FINAL)
     state = end(OPENED, shown)
-    assert (state.phase, state.obligation) == (P.INTENT_PHASE_REFUNDED, O.OBLIGATION_NONE)
+    assert (state.phase, state.obligation) == (P.INTENT_PHASE_REFUNDED, Obligation.OBLIGATION_NONE)
     assert state.is_terminal
 
 
@@ -207,6 +207,6 @@ def test_next_transition__any_history_of_evidence__keeps_the_promises(
                 assert state.status == before.status, "a terminal status changed"
             elif state.status == S.INTENT_STATUS_COMPLETED:
                 assert proven.complete or before.is_terminal
-            elif state.is_terminal and state.obligation == O.OBLIGATION_NONE:
+            elif state.is_terminal and state.obligation == Obligation.OBLIGATION_NONE:
                 assert not proven.complete
                 assert proven.unopened or proven.refunded is Depth.FINAL

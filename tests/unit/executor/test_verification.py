@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 import pytest
-
 from intentmesh.executor.evidence import Depth, OrderStatus, depth_of
 from intentmesh.executor.verification import shortfalls, verify
+
 from tests.unit.executor.orders import DEADLINE, evidence, fill, horizon, order
 
 
