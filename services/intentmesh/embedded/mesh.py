@@ -172,7 +172,7 @@ class _Services:
             ServiceProcess(
                 folder,
                 "attester",
-                {**common, "attester_key": key.reference, "postgres_dsn": postgres.dsn(f"attester_{number}")},
+                {**common, "key": key.reference, "postgres_dsn": postgres.dsn(f"attester_{number}")},
                 name=f"attester-{number}",
             )
             for number, key in enumerate(attester_keys, start=1)
