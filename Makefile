@@ -29,7 +29,7 @@ setup: $(STAMPS)/python $(STAMPS)/protos ## install everything into .venv and bu
 
 .PHONY: lock
 lock: $(BIN)/uv ## resolve pyproject.toml into requirements.lock (names no host)
-	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --all-extras --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
 
 # --- generated code ---------------------------------------------------------------------------------------------
 
