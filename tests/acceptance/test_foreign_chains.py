@@ -1,4 +1,4 @@
-"""The mesh on chains that somebody else started, with contracts that somebody else deployed: only a file tells of them."""
+"""The mesh on chains and contracts that somebody else made: only a file tells of them."""
 
 import json
 from collections.abc import Iterator
