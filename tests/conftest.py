@@ -1,3 +1,8 @@
 """Makes the shared fixtures known to every test. What each gives stands in its own docstring."""
 
-pytest_plugins = ("tests.fixtures.background", "tests.fixtures.servers", "tests.fixtures.isolation")
+pytest_plugins = (
+    "tests.fixtures.background",
+    "tests.fixtures.servers",
+    "tests.fixtures.isolation",
+    "tests.fixtures.contracts",
+)

@@ -76,7 +76,7 @@ class PostgresServer(ServerPart):
         """
         connection = await self._connect_as_superuser()
         try:
-            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", _checked_name(name)):
+            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", checked_name(name)):
                 await connection.execute(f"CREATE DATABASE {name} OWNER {OWNER}")
         except asyncpg.DuplicateDatabaseError:
             # Somebody made it between our two statements: that is what was wanted.
@@ -89,7 +89,7 @@ class PostgresServer(ServerPart):
         """Drop a database, ending its connections, if it is there. Raises ValueError like `create_database`."""
         connection = await self._connect_as_superuser()
         try:
-            await connection.execute(f"DROP DATABASE IF EXISTS {_checked_name(name)} WITH (FORCE)")
+            await connection.execute(f"DROP DATABASE IF EXISTS {checked_name(name)} WITH (FORCE)")
         finally:
             await connection.close()
 
@@ -178,7 +178,8 @@ class PostgresServer(ServerPart):
         return Dsn(f"postgresql://{role}:{self._passwords[role]}@{LOOPBACK}:{self.port}/{database}")
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """The name, when it can stand in a statement without quotes; else raises ValueError."""
     if not _DATABASE_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a database name: lower-case letters, digits and underscores, at most 63")
     return name

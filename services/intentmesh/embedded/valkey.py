@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import NewType
 
 import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.ports import LOOPBACK
@@ -74,7 +76,8 @@ class ValkeyServer(ServerPart):
         return file
 
     async def _answers(self) -> bool:
-        async with redis.Redis.from_url(self.url) as client:
+        # Its caller tries again, and knows when the process has died meanwhile.
+        async with redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0)) as client:
             try:
                 return bool(await client.ping())
             except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError):

@@ -1,0 +1,1 @@
+"""EVM chains: endpoints, contract bindings, evidence. Knows nothing of services or SQL."""

@@ -1,0 +1,152 @@
+"""JSON-RPC over several endpoints of one chain: the first that answers wins, one that failed is asked last for a while.
+
+Every request of ours may be repeated: reads change nothing, and the same raw transaction is the same transaction.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import ClientError, ClientSession, ClientTimeout, ServerDisconnectedError
+from web3 import AsyncHTTPProvider
+from web3.types import RPCEndpoint
+
+from intentmesh.chain.errors import ChainUnavailable, EndpointError
+
+_log = structlog.get_logger(__name__)
+
+COOL_DOWN_SECONDS = 5.0
+# An overloaded or half-configured endpoint says these of itself: internal error, limit exceeded, method not found or
+# not supported. Another endpoint may well answer.
+_OWN_TROUBLE = frozenset({-32603, -32005, -32601, -32004})
+
+
+class _NoAnswerError(Exception):
+    """The endpoint did not answer usefully."""
+
+
+class _Endpoint:
+    def __init__(self, url: str, chain_id: int, timeout_seconds: float) -> None:
+        # The path may hold an API key, so only the host is ever shown.
+        self.shown = urlsplit(url).netloc.rpartition("@")[2]
+        self._chain_id = chain_id
+        self._timeout = ClientTimeout(total=timeout_seconds)
+        self._provider = AsyncHTTPProvider(
+            url, request_kwargs={"timeout": self._timeout}, exception_retry_configuration=None
+        )
+        self._session: ClientSession | None = None
+        self._chain_id_checked = False
+        self.failed_until = 0.0
+
+    async def request(self, method: str, params: Sequence[object]) -> object:
+        """The result. Raises _NoAnswerError, or EndpointError when it answered with an error."""
+        if not self._chain_id_checked:
+            await self._check_chain_id()
+        return await self._ask(method, params)
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _check_chain_id(self) -> None:
+        found = await self._ask("eth_chainId", ())
+        if not isinstance(found, str) or int(found, 16) != self._chain_id:
+            raise _NoAnswerError(f"serves chain {found}, not {self._chain_id}")
+        self._chain_id_checked = True
+
+    async def _ask(self, method: str, params: Sequence[object]) -> object:
+        try:
+            response = await self._post(method, params)
+        except (ClientError, TimeoutError, OSError) as error:
+            raise _NoAnswerError(f"{type(error).__name__}: {error}") from error
+        except ValueError as error:
+            raise _NoAnswerError("malformed JSON") from error
+        if not isinstance(response, dict) or not ("result" in response or "error" in response):
+            raise _NoAnswerError("neither a result nor an error")
+        fault = response.get("error")
+        if fault is not None:
+            raise _endpoint_error(self._chain_id, fault)
+        return response["result"]
+
+    async def _post(self, method: str, params: Sequence[object]) -> object:
+        await self._open_session()
+        try:
+            return await self._provider.make_request(RPCEndpoint(method), list(params))
+        except (ServerDisconnectedError, ConnectionResetError):
+            # A kept connection was closed by the other side just then: not a sign of trouble.
+            return await self._provider.make_request(RPCEndpoint(method), list(params))
+
+    async def _open_session(self) -> None:
+        """The provider's own session opens a connection for each request; ours keeps them."""
+        if self._session is None:
+            self._session = ClientSession(timeout=self._timeout)
+            await self._provider.cache_async_session(self._session)
+
+
+class EndpointPool:
+    """All endpoints of one chain. `clock` gives monotonic seconds."""
+
+    def __init__(
+        self, chain_id: int, urls: Sequence[str], timeout_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._chain_id = chain_id
+        self._endpoints = [_Endpoint(url, chain_id, timeout_seconds) for url in urls]
+        self._clock = clock
+
+    async def request(self, method: str, *params: object, first_error_counts: bool = False) -> object:
+        """The result of the first endpoint that has one.
+
+        An endpoint that answers with an error may lag behind the others, so they are asked as well, unless
+        `first_error_counts`: a revert, or the refusal of a transaction, is an answer.
+        Raises EndpointError (the last one) or ChainUnavailable.
+        """
+        refusal: EndpointError | None = None
+        failures: list[str] = []
+        for endpoint in self._in_order():
+            try:
+                return await endpoint.request(method, params)
+            except EndpointError as error:
+                if error.code not in _OWN_TROUBLE and (first_error_counts or error.data is not None):
+                    raise
+                refusal = error
+            except _NoAnswerError as error:
+                failures.append(f"{endpoint.shown}: {error}")
+                endpoint.failed_until = self._clock() + COOL_DOWN_SECONDS
+                _log.warning(
+                    "chain_endpoint_failed", chain_id=self._chain_id, endpoint=endpoint.shown, cause=str(error)
+                )
+        raise refusal or ChainUnavailable(self._chain_id, f"{method}: {'; '.join(failures)}")
+
+    async def close(self) -> None:
+        for endpoint in self._endpoints:
+            await endpoint.close()
+
+    def _in_order(self) -> list[_Endpoint]:
+        now = self._clock()
+        return sorted(self._endpoints, key=lambda endpoint: max(endpoint.failed_until - now, 0.0))
+
+
+def _endpoint_error(chain_id: int, fault: object) -> EndpointError:
+    if not isinstance(fault, dict):
+        return EndpointError(chain_id, 0, str(fault))
+    code = fault.get("code")
+    return EndpointError(
+        chain_id, code if isinstance(code, int) else 0, str(fault.get("message", "")), _revert_data(fault.get("data"))
+    )
+
+
+def _revert_data(data: object) -> bytes | None:
+    """Nodes give it as hex, as hex after a word ("Reverted 0x…"), or inside an object. None: there is none."""
+    if isinstance(data, dict):
+        data = data.get("data") or data.get("result")
+    if not isinstance(data, str):
+        return None
+    text = data.rpartition(" ")[2]
+    if not text.startswith("0x"):
+        return None
+    try:
+        return bytes.fromhex(text[2:])
+    except ValueError:
+        return None

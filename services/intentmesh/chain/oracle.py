@@ -1,0 +1,48 @@
+"""The oracle on the origin chain that is convinced by signatures of m of n attesters."""
+
+from collections.abc import Sequence
+
+from intentmesh.chain.client import ChainClient
+from intentmesh.chain.codec import load_abi
+from intentmesh.chain.contract import Contract
+from intentmesh.domain.types import Address, Bytes32
+
+
+class AttestedOracle(Contract):
+    """The oracle of a chain. Reads raise ChainUnavailable."""
+
+    def __init__(self, client: ChainClient, address: Address | None = None) -> None:
+        super().__init__(client, address or client.config.oracle, load_abi("oracle"))
+
+    async def is_proven(
+        self, remote_chain_id: int, remote_oracle: Bytes32, application: Bytes32, data_hash: Bytes32
+    ) -> bool:
+        (proven,) = await self._call("isProven", remote_chain_id, remote_oracle, application, data_hash)
+        return bool(proven)
+
+    async def threshold(self) -> int:
+        """Number of distinct attesters whose signatures make a proof."""
+        (threshold,) = await self._call("threshold")
+        return int(threshold)
+
+    async def is_attester(self, account: Address) -> bool:
+        (known,) = await self._call("isAttester", account)
+        return bool(known)
+
+    async def attestation_digest(
+        self, remote_chain_id: int, remote_oracle: Bytes32, application: Bytes32, data_hash: Bytes32
+    ) -> bytes:
+        """What attesters sign, as the contract itself computes it."""
+        (digest,) = await self._call("attestationDigest", remote_chain_id, remote_oracle, application, data_hash)
+        return bytes(digest)
+
+    def encode_submit(
+        self,
+        remote_chain_id: int,
+        remote_oracle: Bytes32,
+        application: Bytes32,
+        data_hash: Bytes32,
+        signatures: Sequence[bytes],
+    ) -> bytes:
+        """Brings a proof, by anyone. Signatures of 65 bytes, of distinct attesters, at least `threshold` of them."""
+        return self._encode("submit", remote_chain_id, remote_oracle, application, data_hash, list(signatures))
