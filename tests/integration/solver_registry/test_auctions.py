@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import asyncpg
 import grpc
@@ -12,6 +13,7 @@ from intentmesh.v1.auction_pb2 import Auction, QuoteOutcome
 from intentmesh.v1.error_pb2 import ErrorReason
 
 from tests.integration.solver_registry.fakes import (
+    USDC,
     crashing,
     declining,
     hanging,
@@ -142,8 +144,20 @@ async def test_run_auction__excluded_or_other_route__is_not_asked(fresh_database
         assert len(excluded.asked) == 0
 
 
-async def test_run_auction__settler_without_surplus__winner_is_clipped(fresh_database: str) -> None:
-    async with registry(fresh_database, chains_without_surplus="1,31338") as mesh:
+async def test_run_auction__settler_without_surplus__winner_is_clipped(fresh_database: str, tmp_path: Path) -> None:
+    network = tmp_path / "network.toml"
+    network.write_text(
+        f"""
+        [[chains]]
+        chain_id = 31338
+        name = "beta"
+        rpc_urls = ["http://127.0.0.1:1"]
+        input_settler = "{USDC}"
+        output_settler = "{USDC}"
+        oracle = "{USDC}"
+        """
+    )
+    async with registry(fresh_database, network_file=network) as mesh:
         await mesh.solver(offering(5_000))
         auction = (await mesh.executor.RunAuction(run_auction())).auction
         assert list(auction.winner.output_amounts) == ["1000"]

@@ -1,5 +1,7 @@
 """Entering, leaving, approval, heartbeats, outcomes and the numbers that follow from them."""
 
+import subprocess
+import sys
 import time
 import urllib.request
 
@@ -194,3 +196,8 @@ async def test_registry__schema_broken__is_internal_without_a_word_of_sql(fresh_
         await conn.close()
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert "solvers" not in str(caught.value.details()) + str(caught.value.trailing_metadata())
+
+
+def test_registry__all_its_modules__import_no_web3() -> None:
+    program = "import sys, intentmesh.solver_registry.bootstrap; sys.exit('web3' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
