@@ -48,8 +48,14 @@ _TRANSACTIONS_SCHEMA = "transactions"
 @asynccontextmanager
 async def build(settings: ExecutorSettings) -> AsyncIterator[Service]:
     """Everything the executor needs, closed again at the end."""
+    async with assemble(settings, _network(settings)) as service:
+        yield service
+
+
+@asynccontextmanager
+async def assemble(settings: ExecutorSettings, network: NetworkConfig) -> AsyncIterator[Service]:
+    """As `build`, with the network already read."""
     _require(settings)
-    network = _network(settings)
     async with AsyncExitStack() as stack:
         await migrate(settings.postgres_dsn)
         pool = await open_pool(settings.postgres_dsn, max_size=_POOL_SIZE, name=NAME)
