@@ -179,13 +179,7 @@ class _Services:
         ]
         self.registries = self._replicas(
             "solver_registry",
-            {
-                **without_chains,
-                "approved_solvers": "*",
-                "chains_without_surplus": ",".join(
-                    str(chain.chain_id) for chain in network.config.chains if not chain.output_settler_accepts_surplus
-                ),
-            },
+            {**shared, "approved_solvers": "*"},
             options.workers,
         )
         self.statuses = self._replicas("status", without_chains, options.workers)
