@@ -22,7 +22,6 @@ from intentmesh.intake.settings import IntakeSettings
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
 from intentmesh.rpc.server import serving
-from intentmesh.store.migrations import migrate
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2_grpc import IntakeServiceStub
 
@@ -90,7 +89,6 @@ async def start_intake(
     fresh_database: Dsn, valkey_url: ValkeyUrl, network: NetworkConfig, tmp_path: Path
 ) -> StartIntake:
     """Starts an intake on the test's own database; settings by keyword replace the defaults."""
-    await migrate(fresh_database)
 
     @asynccontextmanager
     async def start(served: NetworkConfig = network, **changes: Any) -> AsyncIterator[Intake]:
