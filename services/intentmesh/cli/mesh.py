@@ -17,8 +17,7 @@ from intentmesh.domain.digests import TokenDomain
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.types import Address, ChainId, parse_address
 from intentmesh.embedded import endpoints as endpoints_file
-from intentmesh.embedded.endpoints import ChainEndpoint, Endpoints, EndpointsError, TokenEndpoint
-from intentmesh.embedded.mesh import TOKEN_FILE
+from intentmesh.embedded.endpoints import TOKEN_FILE, ChainEndpoint, Endpoints, EndpointsError, TokenEndpoint
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.v1.error_pb2 import ErrorReason
 

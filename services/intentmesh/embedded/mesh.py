@@ -13,6 +13,7 @@ from intentmesh.embedded import endpoints as endpoints_file
 from intentmesh.embedded.anvil import AnvilChain
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.endpoints import (
+    TOKEN_FILE,
     ChainEndpoint,
     ContractAddresses,
     Endpoints,
@@ -36,7 +37,6 @@ from intentmesh.embedded.server import ServerPart
 from intentmesh.embedded.service import ServiceProcess
 from intentmesh.embedded.valkey import ValkeyServer
 
-TOKEN_FILE = "internal.token"  # noqa: S105 (a file's name)
 # US dollars, for the reference solver; `intentmesh up --price` adds to them.
 DEFAULT_PRICES = {"USDC": "1", "USDT": "1", "DAI": "1", "WETH": "2000"}
 
