@@ -26,6 +26,7 @@ The file is TOML:
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -124,9 +125,13 @@ class ChainConfig(_Model):
         """The depth in blocks from which on something is told as true for good."""
         return max(self.confirmations, self.max_reorg_depth + 1)
 
+    @cached_property
+    def _tokens_by_address(self) -> Mapping[Address, TokenConfig]:
+        return {token.address: token for token in self.tokens.values()}
+
     def token(self, address: Address) -> TokenConfig | None:
         """The served token of this address."""
-        return next((token for token in self.tokens.values() if token.address == address), None)
+        return self._tokens_by_address.get(address)
 
     def symbol(self, address: Address) -> str | None:
         """The name under which the token of this address is configured."""
@@ -169,8 +174,12 @@ class NetworkConfig(_Model):
             raise ValueError("two chains have one chain_id")
         return self
 
+    @cached_property
+    def _chains_by_id(self) -> Mapping[int, ChainConfig]:
+        return {chain.chain_id: chain for chain in self.chains}
+
     def find(self, chain_id: int) -> ChainConfig | None:
-        return next((chain for chain in self.chains if chain.chain_id == chain_id), None)
+        return self._chains_by_id.get(chain_id)
 
     def chain(self, chain_id: int) -> ChainConfig:
         """Raises InvalidArgument UNSUPPORTED_CHAIN."""

@@ -81,8 +81,9 @@ def fill_record_hash(solver: Bytes32, timestamp: int) -> Bytes32:
 
 def derive_type(order: Order) -> "IntentType.ValueType":
     """BRIDGE when any output is on another chain; else TRANSFER when every token is the same one; else SWAP."""
-    if any(output.chain_id != order.origin_chain_id for output in order.outputs):
-        return IntentType.INTENT_TYPE_BRIDGE
+    for output in order.outputs:
+        if output.chain_id != order.origin_chain_id:
+            return IntentType.INTENT_TYPE_BRIDGE
     tokens = {to_bytes32(item.token) for item in order.inputs} | {output.token for output in order.outputs}
     return IntentType.INTENT_TYPE_TRANSFER if len(tokens) == 1 else IntentType.INTENT_TYPE_SWAP
 

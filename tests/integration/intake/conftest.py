@@ -23,6 +23,7 @@ from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
 from intentmesh.rpc.server import serving
 from intentmesh.v1.error_pb2 import ErrorReason
+from intentmesh.v1.intake_service_pb2 import SubmitIntentResult
 from intentmesh.v1.intake_service_pb2_grpc import IntakeServiceStub
 
 from tests.fixtures.orders import USER
@@ -63,6 +64,15 @@ async def refused(call: Awaitable[Any]) -> MeshError:
         await call
     assert caught.value.code() not in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
     return mesh_error_from_rpc(caught.value)
+
+
+async def results_of(call: Any, count: int) -> dict[int, SubmitIntentResult]:
+    """The next results of a SubmitIntents call, by item; they come in any order and in any number of messages."""
+    results: dict[int, SubmitIntentResult] = {}
+    while len(results) < count:
+        results |= {result.item_id: result for result in (await call.read()).results}
+    assert len(results) == count
+    return results
 
 
 def reason_of(error: MeshError) -> str:
