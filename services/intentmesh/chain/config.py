@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -66,6 +66,13 @@ ConfiguredAddress = Annotated[
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without what was cached from the fields as they were."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in [name for name in copied.__dict__ if name not in type(self).model_fields]:
+            del copied.__dict__[name]
+        return copied
 
 
 class Erc3009Domain(_Model):
@@ -120,10 +127,15 @@ class ChainConfig(_Model):
             raise ValueError(f"chain {self.name}: two tokens have one address")
         return self
 
-    @property
+    @cached_property
     def final_depth(self) -> int:
         """The depth in blocks from which on something is told as true for good."""
         return max(self.confirmations, self.max_reorg_depth + 1)
+
+    @cached_property
+    def final_seconds(self) -> float:
+        """How long a block needs to get that deep."""
+        return self.final_depth * self.block_time_seconds
 
     @cached_property
     def _tokens_by_address(self) -> Mapping[Address, TokenConfig]:

@@ -88,13 +88,13 @@ _UINT32_MAX = 2**32 - 1
 def order_from_proto(pb: order_pb2.Order, field: str = "order") -> Order:
     """The order in a message that stands in `field` of the request. Raises InvalidOrder with every violation."""
     try:
-        return _read(pb)
+        return read_order(pb)
     except ValueError:
         return _read_with_violations(pb, field)
 
 
-def _read(pb: order_pb2.Order) -> Order:
-    """The order, read without remembering where one is. Raises ValueError for whatever is wrong."""
+def read_order(pb: order_pb2.Order) -> Order:
+    """`order_from_proto` for orders that are expected to be right: raises a ValueError that names no field."""
     if not (0 < len(pb.inputs) <= MAX_INPUTS and 0 < len(pb.outputs) <= MAX_OUTPUTS):
         raise ValueError("too few or too many")
     if not (0 < pb.origin_chain_id <= _CHAIN_ID_MAX and pb.expires and pb.fill_deadline):

@@ -29,7 +29,7 @@ class Verdict:
     intent_id: IntentId | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Assessment:
     """What memory tells of a request. `admissible` is None where `shape` holds findings."""
 
@@ -172,7 +172,10 @@ class Admission:
         await self._limiter.count_user(user, caller)
 
     async def _late_findings(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
-        return self._pipeline.business(admissible, open_orders) or await self._pipeline.chain(admissible, open_orders)
+        findings = self._pipeline.business(admissible, open_orders)
+        if findings or self._pipeline.chain_now(admissible, open_orders):
+            return findings
+        return await self._pipeline.chain(admissible, open_orders)
 
 
 def _known(assessment: Assessment) -> Admissible:

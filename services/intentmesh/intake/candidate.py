@@ -13,7 +13,8 @@ _UPPER_BYTES = bytes(WORD_BYTES - ADDRESS_BYTES)
 OrderSignature = Permit2Signature | Erc3009Signatures
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though nobody changes them: freezing triples what making one costs, and each order makes several.
+@dataclass(slots=True)
 class Candidate:
     """A signed order as submitted, structure checked and nothing else.
 
@@ -45,7 +46,7 @@ class Candidate:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admissible:
     """A candidate whose shape was found right, so that everything about it is known."""
 

@@ -47,7 +47,7 @@ _ATTEMPTS = 3
 _LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Acceptance:
     """A stored intent. `created` is false where it was there before."""
 

@@ -71,7 +71,7 @@ class Limit:
         return 1 if self.amount <= EXACT_LIMIT else self.amount // _PORTIONS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grant:
     """What came of taking tokens. `reset_seconds`: until the window ends."""
 
@@ -127,6 +127,15 @@ class LeasedTokens:
         if window.exhausted and window.tokens == 0:
             return self._use(window, limit, 0)
         return None
+
+    def use_one_now(self, key: str) -> bool:
+        """Uses one leased token; False: there is none at hand, and nothing was used."""
+        window = self._windows.get(key)
+        if window is None or window.tokens < 1 or self._clock() >= window.resets_at:
+            return False
+        window.tokens -= 1
+        window.used_here += 1
+        return True
 
     async def take(self, key: str, limit: Limit, wanted: int = 1) -> Grant:
         """As many of the wanted tokens as the window has left."""

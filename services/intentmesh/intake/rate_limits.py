@@ -103,9 +103,7 @@ class RateLimiter:
 
     def count_user_now(self, user: Address, caller: Caller) -> bool:
         """Counts one new intent of the user where that needs nobody else; False: nothing was counted."""
-        limit = self._limits_of(caller).user_intents
-        grant = self._tokens.take_now(_user_key(user, caller), limit)
-        return grant is not None and grant.granted == 1
+        return self._tokens.use_one_now(_user_key(user, caller))
 
     async def count_user(self, user: Address, caller: Caller) -> None:
         """Counts one new intent of the user. Raises LimitReached."""

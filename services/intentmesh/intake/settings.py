@@ -63,7 +63,7 @@ class IntakeSettings(ServiceSettings):
     """Read again whenever it changes; what it names takes precedence over the settings here."""
     delegations: KnownDelegations = Field(default_factory=dict)
     """Who may act for which users; in the environment as JSON: {"service:shop": ["0x…"]}."""
-    open_orders_cache_seconds: float = Field(10.0, ge=0)
+    open_orders_cache_seconds: float = Field(30.0, ge=0)
     """How late this replica learns of a user's intents that others have accepted."""
 
     anonymous_lists: bool = False

@@ -98,11 +98,16 @@ async def nonce_holders(conn: Connection, keys: Sequence[NonceKey]) -> dict[Nonc
     return {keys[record[0] - 1]: IntentId(record[1]) for record in records}
 
 
-async def open_of_user(conn: Connection, user: Address) -> OpenOfUser:
-    """Counted anew."""
-    first, *sums = await conn.fetch(_SQL["open_of_user"], user)
-    reserved = {(ChainId(record[0]), Address(record[1])): int(record[2]) for record in sums}
-    return OpenOfUser(int(first[2]), reserved)
+async def open_of_users(conn: Connection, users: Sequence[Address]) -> dict[Address, OpenOfUser]:
+    """Counted anew, for each of the users."""
+    counts: dict[Address, int] = {}
+    reserved: dict[Address, dict[tuple[ChainId, Address], int]] = {user: {} for user in users}
+    for user, chain_id, token, amount in await conn.fetch(_SQL["open_of_users"], users):
+        if token is None:
+            counts[Address(user)] = int(amount)
+        else:
+            reserved[Address(user)][ChainId(chain_id), Address(token)] = int(amount)
+    return {user: OpenOfUser(counts.get(user, 0), reserved[user]) for user in users}
 
 
 async def claim_request_ids(conn: Connection, uses: Mapping[RequestKey, RequestIdUse]) -> set[RequestKey]:

@@ -1,6 +1,7 @@
 """Layer 2: the order is one that the mesh serves: its chains, tokens, settlers, oracles, amounts, contexts and type."""
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from intentmesh.chain.config import ChainConfig, NetworkConfig
 from intentmesh.domain.context import InvalidContext, parse_context, resolve_amount
@@ -13,6 +14,8 @@ from intentmesh.intake.policy import Policy
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intent_pb2 import IntentType
 
+_amount = attrgetter("amount")
+_SWAP, _BRIDGE = IntentType.INTENT_TYPE_SWAP, IntentType.INTENT_TYPE_BRIDGE
 # Each returns what it found; an order without faults, the usual one, costs no generator.
 ShapeCheck = Callable[[Candidate, NetworkConfig, Policy], Sequence[Finding]]
 
@@ -49,7 +52,7 @@ def outputs_are_on_one_chain(candidate: Candidate, _: NetworkConfig, __: Policy)
 def type_is_the_declared_one(candidate: Candidate, _: NetworkConfig, __: Policy) -> Sequence[Finding]:
     """TYPE_MISMATCH, or SAME_BUY_AND_SELL_TOKEN for a swap into a token that is given."""
     declared, derived = candidate.declared_type, derive_type(candidate.order)
-    if derived != IntentType.INTENT_TYPE_BRIDGE and IntentType.INTENT_TYPE_SWAP in (declared, derived):
+    if derived != _BRIDGE and _SWAP in (declared, derived):
         given = {to_bytes32(item.token) for item in candidate.order.inputs}
         for index, output in enumerate(candidate.order.outputs):
             if output.token in given:
@@ -158,6 +161,8 @@ def oracles_fit_the_route(candidate: Candidate, _: NetworkConfig, __: Policy) ->
 def amounts_are_not_zero(candidate: Candidate, _: NetworkConfig, __: Policy) -> Sequence[Finding]:
     """ZERO_AMOUNT."""
     order = candidate.order
+    if all(map(_amount, order.inputs)) and all(map(_amount, order.outputs)):
+        return ()
     fields = [f"order.inputs[{index}].amount" for index, item in enumerate(order.inputs) if item.amount == 0]
     fields += [f"{_output(index)}.amount" for index, output in enumerate(order.outputs) if output.amount == 0]
     reason = ErrorReason.ERROR_REASON_ZERO_AMOUNT

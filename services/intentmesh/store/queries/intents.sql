@@ -71,18 +71,19 @@ WHERE origin_chain_id = $1 AND user_address = $2 AND permit2_nonce = $3 AND (sta
 -- How many intents of a user have not ended.
 SELECT count(*) FROM intents WHERE user_address = $1 AND status IN (1, 2);
 
--- name: open_of_user
--- How many intents of a user have not ended (first row), and what those that are not in escrow yet may still take.
+-- name: open_of_users
+-- How many intents of some users have not ended (token NULL), and what those that are not in escrow yet may still take.
 WITH open AS MATERIALIZED (
-    SELECT origin_chain_id, obligation, input_tokens, input_amounts FROM intents
-    WHERE user_address = $1 AND status IN (1, 2)
+    SELECT user_address, origin_chain_id, obligation, input_tokens, input_amounts FROM intents
+    WHERE user_address = ANY($1::bytea[]) AND status IN (1, 2)
 )
-SELECT NULL::bigint AS origin_chain_id, NULL::bytea AS token, count(*)::text AS amount FROM open
+SELECT user_address, NULL::bigint AS origin_chain_id, NULL::bytea AS token, count(*)::text AS amount
+FROM open GROUP BY user_address
 UNION ALL
-SELECT origin_chain_id, input.token, sum(input.amount)::text
+SELECT user_address, origin_chain_id, input.token, sum(input.amount)::text
 FROM open, unnest(input_tokens, input_amounts) AS input (token, amount)
 WHERE obligation IN (1, 2)
-GROUP BY origin_chain_id, input.token;
+GROUP BY user_address, origin_chain_id, input.token;
 
 -- name: list_intents
 -- A page, newest first, after a key; an absent condition is NULL.
