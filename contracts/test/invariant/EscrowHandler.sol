@@ -180,11 +180,13 @@ contract EscrowHandler is Fixture {
         if (_entries.length == 0) return;
         Entry storage entry = _pick(which);
         StandardOrder memory order = _decode(entry);
-        address by = who % 4 == 0 ? stranger.addr : _solvers[who % _solvers.length];
+        address by = address(uint160(uint256(entry.solver)));
+        if (who % 4 == 0) by = stranger.addr;
+        if (who % 4 == 1) by = _solvers[shape % _solvers.length];
         SolveParams[] memory params = new SolveParams[](1);
         params[0].solver = shape % 8 == 1 ? _id(by) : entry.solver;
         params[0].timestamp = shape % 8 == 2 ? entry.filledAt + 1 : entry.filledAt;
-        bytes memory call = shape % 3 == 0 ? bytes(hex"00") : bytes("");
+        bytes memory call = shape % 6 == 0 ? bytes(hex"00") : bytes("");
         _callback.arm(address(0), "");
         if (call.length > 0) _callback.arm(address(escrow), abi.encodeCall(escrow.refund, (order)));
         address token = address(uint160(order.inputs[0][0]));
@@ -238,6 +240,7 @@ contract EscrowHandler is Fixture {
         if (field == 4) order.inputs[0][0] = uint256(uint160(address(weth))) | (uint256(1) << 200);
         if (field == 5) order.outputs[0].recipient = _id(stranger.addr);
         if (field == 6) order.outputs[0].amount = 1;
+        if (escrow.orderIdentifier(order) == entry.orderId) return; // the new value is the old one
         SolveParams[] memory params = new SolveParams[](1);
         params[0] = SolveParams(entry.filledAt, entry.solver);
         vm.startPrank(stranger.addr);

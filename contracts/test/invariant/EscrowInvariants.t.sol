@@ -85,10 +85,10 @@ contract EscrowInvariants is Test {
         _handler.open(0, 0, 5, 1);
         _handler.fill(0, 1, 0, false);
         _handler.prove(0, 2, 2, false);
-        _handler.finalise(0, 1, 4);
+        _handler.finalise(0, 2, 4);
         assertEq(_handler.claimed(), 0);
         _handler.prove(0, 0, 2, false);
-        _handler.finalise(0, 1, 4);
+        _handler.finalise(0, 2, 4);
         assertEq(_handler.claimed(), 1);
         assertEq(_handler.violation(), "");
     }
@@ -96,9 +96,9 @@ contract EscrowInvariants is Test {
     /// @notice So does a long one in which no order comes to its end. The environment says that this one is long.
     function afterInvariant() public view {
         if (vm.envOr("INTENTMESH_LONG_CAMPAIGN", false)) {
-            assertGt(_handler.opened(), 0);
-            assertGt(_handler.filled(), 0);
-            assertGt(_handler.claimed() + _handler.refunded(), 0);
+            assertGt(_handler.opened(), 0, "no order was opened");
+            assertGt(_handler.filled(), 0, "no output was filled");
+            assertGt(_handler.claimed() + _handler.refunded(), 0, "no order came to its end");
         }
     }
 }
