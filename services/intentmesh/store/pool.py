@@ -31,6 +31,7 @@ TRANSIENT: tuple[type[Exception], ...] = (
     asyncpg.TooManyConnectionsError,
     ConnectionError,
 )
+_CONNECTION_GONE = ("connection is closed", "connection was closed", "released back to the pool")
 
 
 async def open_pool(
@@ -74,11 +75,16 @@ async def retrying(pool: Pool, work: Callable[[Connection], Awaitable[Result]], 
         try:
             async with pool.acquire() as conn, conn.transaction():
                 return await work(conn)
-        except TRANSIENT:
-            if attempt == attempts:
+        except (*TRANSIENT, asyncpg.InterfaceError) as error:
+            if attempt == attempts or not _passes(error):
                 raise
         await asyncio.sleep(full_jitter(attempt, RETRY_BASE_SECONDS, RETRY_CAP_SECONDS, random))
     raise ValueError("at least one attempt is needed")
+
+
+def _passes(error: Exception) -> bool:
+    # asyncpg has one class for a connection that is gone and for wrong use of one; only their texts differ.
+    return not isinstance(error, asyncpg.InterfaceError) or any(text in str(error) for text in _CONNECTION_GONE)
 
 
 def _milliseconds(seconds: float) -> str:
