@@ -162,6 +162,8 @@ class Desk:
     async def _admit(self, request: pb.ExecuteRequest, order: Order) -> tuple[Reservations, Balances]:
         now = int(self._clock())
         quote = request.quote
+        if parse_address(request.input_settler) != self._sides.of(order.origin_chain_id).config.input_settler:
+            raise Declined(reasons.ERROR_REASON_UNSUPPORTED_SETTLER, "this solver does not know the input settler")
         if parse_address(quote.solver) != self._solver:
             raise Declined(reasons.ERROR_REASON_INVALID_FIELD, "the quote is another solver's")
         if quote.HasField("valid_until") and quote.valid_until.seconds < now:
