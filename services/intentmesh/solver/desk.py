@@ -145,7 +145,7 @@ class Desk:
             if not await self._is_paid(order, intent_id):
                 needed, balances = await self._admit(request, order)
             job, fresh = await self._store.take(intent_id, request, first, needed, balances)
-        except Declined as declined:
+        except (Declined, Stop) as declined:
             refusal = Report(pb.EXECUTE_STAGE_RELEASED, str(declined), declined.reason)
             job, fresh = await self._store.take(intent_id, request, refusal, {}, {})
         if fresh:
