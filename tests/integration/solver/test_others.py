@@ -1,5 +1,6 @@
 """What others do on chain while this solver works: open, fill, refuse."""
 
+import asyncio
 from dataclasses import replace
 
 from intentmesh.chain.client import ChainClient, ChainClients
@@ -15,6 +16,7 @@ from intentmesh.v1 import error_pb2 as reasons
 
 from tests.integration.solver.world import (
     ONE_WETH,
+    WAIT_SECONDS,
     SignedOrder,
     SolverClient,
     by_permit2,
@@ -27,10 +29,11 @@ from tests.integration.solver.world import (
 RIVAL = local_accounts("operator")[0]
 GAS_LIMIT = 1_000_000
 GWEI = 10**9
+MINING_POLL_SECONDS = 0.02
 
 
 async def send(client: ChainClient, account: LocalAccount, to: Address, data: bytes) -> None:
-    """A transaction by somebody else, included at once."""
+    """A transaction by somebody else, included when this returns."""
     signed = Signer(account.private_key).sign_transaction(
         chain_id=client.chain_id,
         nonce=await client.nonce(account.address, "pending"),
@@ -40,8 +43,10 @@ async def send(client: ChainClient, account: LocalAccount, to: Address, data: by
         gas_limit=GAS_LIMIT,
         price=Price(10 * GWEI, GWEI),
     )
-    receipt = await client.receipt(await client.send_raw(signed.raw))
-    assert receipt is not None
+    transaction = await client.send_raw(signed.raw)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while (receipt := await client.receipt(transaction)) is None:  # noqa: ASYNC110 - another process mines
+            await asyncio.sleep(MINING_POLL_SECONDS)
     assert receipt.succeeded
 
 
@@ -130,9 +135,7 @@ async def test_execute__two_outputs__are_paid_by_one_transaction(
     assert len(transactions) == 1
 
 
-async def test_execute__bound_to_an_unknown_settler__released(
-    solver: SolverClient, network: NetworkConfig
-) -> None:
+async def test_execute__bound_to_an_unknown_settler__released(solver: SolverClient, network: NetworkConfig) -> None:
     signed = swap(network)
     other_settler = SignedOrder(signed.order, network.chains[1].input_settler, b"")
     award = await solver.award(other_settler, already_opened=True)
