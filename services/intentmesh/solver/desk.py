@@ -145,7 +145,7 @@ class Desk:
             if not await self._is_paid(order, intent_id):
                 needed, balances = await self._admit(request, order)
             job, fresh = await self._store.take(intent_id, request, first, needed, balances)
-        except Declined as declined:
+        except (Declined, Stop) as declined:
             refusal = Report(pb.EXECUTE_STAGE_RELEASED, str(declined), declined.reason)
             job, fresh = await self._store.take(intent_id, request, refusal, {}, {})
         if fresh:
@@ -162,6 +162,8 @@ class Desk:
     async def _admit(self, request: pb.ExecuteRequest, order: Order) -> tuple[Reservations, Balances]:
         now = int(self._clock())
         quote = request.quote
+        if parse_address(request.input_settler) != self._sides.of(order.origin_chain_id).config.input_settler:
+            raise Declined(reasons.ERROR_REASON_UNSUPPORTED_SETTLER, "this solver does not know the input settler")
         if parse_address(quote.solver) != self._solver:
             raise Declined(reasons.ERROR_REASON_INVALID_FIELD, "the quote is another solver's")
         if quote.HasField("valid_until") and quote.valid_until.seconds < now:

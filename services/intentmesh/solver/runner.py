@@ -107,6 +107,8 @@ class JobRunner:
         destination = self._sides.of(order.outputs[0].chain_id)
         teller = _Teller(self._store, self._bell, job)
 
+        # Before gas is spent on opening what somebody else will be paid for.
+        await self._filler.check_unclaimed(job.intent_id, order, destination)
         await self._opener.run(self._opening(job, order), origin, teller)
         progress = await self._filler.run(self._filling(job, order), destination, teller)
         await self._prover.run(job.intent_id, order, progress, origin, teller)

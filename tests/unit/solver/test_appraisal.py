@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from intentmesh.domain.context import ContextKind, OrderContext
 from intentmesh.domain.order import Order
-from intentmesh.domain.types import ChainId, to_bytes32
+from intentmesh.domain.types import Address, ChainId, to_bytes32
 from intentmesh.solver.appraisal import amounts_due, needs
 from intentmesh.solver.declined import Declined
 from intentmesh.v1 import error_pb2 as reasons
@@ -30,7 +30,7 @@ def dutch(start: int, stop: int, slope: int) -> bytes:
     return OrderContext(ContextKind.DUTCH, start=start, stop=stop, slope=slope).encode()
 
 
-def exclusive(solver: bytes, until: int) -> bytes:
+def exclusive(solver: Address, until: int) -> bytes:
     return OrderContext(ContextKind.EXCLUSIVE_LIMIT, exclusive_solver=to_bytes32(solver), until=until).encode()
 
 
