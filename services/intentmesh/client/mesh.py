@@ -25,7 +25,7 @@ DEFAULT_TIMEOUT_SECONDS = 15.0
 class MeshClient:
     """Calls the mesh through its gateway, or its services each by their own target. Every method raises MeshError.
 
-    All calls have a deadline (`timeout_seconds`, retries included) and are repeated on UNAVAILABLE: each of them has one
+    All calls have a deadline (`timeout_seconds`, retries included) and are repeated on UNAVAILABLE: each has one
     effect however often it is sent. Use as an asynchronous context manager, or call `close`.
     """
 

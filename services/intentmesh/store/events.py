@@ -4,6 +4,7 @@ Ids are not paged by: they commit out of order. A leader gives each event a feed
 could still bring an earlier one is open; readers of the feed see positions only, and never miss one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -49,6 +50,12 @@ async def read_events(conn: Connection, intent_id: IntentId, after: int, limit: 
     """Events of one intent after a sequence, dense."""
     records = await conn.fetch(_SQL["read_events"], intent_id, after, limit)
     return [StoredEvent(r["sequence"], r["payload"]) for r in records]
+
+
+async def newest_sequences(conn: Connection, intent_ids: Sequence[IntentId]) -> dict[IntentId, int]:
+    """The newest sequence of each intent; those that are not stored are absent."""
+    records = await conn.fetch(_SQL["newest_sequences"], intent_ids)
+    return {IntentId(r["intent_id"]): r["sequence"] for r in records}
 
 
 async def stamp_feed(conn: Connection, limit: int) -> int:

@@ -49,3 +49,7 @@ SELECT epoch, first_position, last_position FROM feed;
 -- How many events wait for a position, and for how long the oldest of them, in seconds.
 SELECT count(*) AS events, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS seconds
 FROM intent_events WHERE feed_position IS NULL;
+
+-- name: newest_sequences
+-- The newest sequence of each of some intents.
+SELECT intent_id, sequence FROM intents WHERE intent_id = ANY($1::bytea[]);
