@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -20,7 +20,9 @@ from intentmesh.v1.status_service_pb2 import (
     WatchIntentsRequest,
     WatchIntentsResponse,
 )
-from intentmesh.v1.status_service_pb2_grpc import StatusServiceAsyncStub
+
+if TYPE_CHECKING:  # a class of the type stubs only
+    from intentmesh.v1.status_service_pb2_grpc import StatusServiceAsyncStub
 
 HEARTBEAT_SECONDS = 15.0
 """The service promises a message at least this often."""
@@ -41,7 +43,7 @@ class WatchGapError(MeshError):
 
 
 async def watch_intent(
-    stub: StatusServiceAsyncStub, policy: WatchPolicy, intent_id: str, after: int, end: "WatchEnd.ValueType"
+    stub: "StatusServiceAsyncStub", policy: WatchPolicy, intent_id: str, after: int, end: "WatchEnd.ValueType"
 ) -> AsyncGenerator[IntentEvent, None]:
     """Events of one intent after sequence `after`, each exactly once and in order, until the watch has told all."""
     seen = after
@@ -62,7 +64,7 @@ async def watch_intent(
 
 
 async def watch_all(
-    stub: StatusServiceAsyncStub, policy: WatchPolicy, request: WatchIntentsRequest
+    stub: "StatusServiceAsyncStub", policy: WatchPolicy, request: WatchIntentsRequest
 ) -> AsyncGenerator[WatchIntentsResponse, None]:
     """Messages of a watch over many intents; a break resumes right after the last message that was yielded."""
     token = request.resume_token

@@ -46,7 +46,7 @@ class SolverChannels:
     def __init__(self) -> None:
         self._channels: dict[str, grpc.aio.Channel] = {}
 
-    def stub(self, endpoint: str) -> solver_service_pb2_grpc.SolverServiceAsyncStub:
+    def stub(self, endpoint: str) -> "solver_service_pb2_grpc.SolverServiceAsyncStub":
         """For calls to the solver at this endpoint."""
         channel = self._channels.get(endpoint)
         if channel is None:

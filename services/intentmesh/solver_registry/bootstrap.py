@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 
+from intentmesh.chain.config import InvalidNetworkError, load_network
 from intentmesh.rpc import server
 from intentmesh.rpc.server import Service
 from intentmesh.rpc.settings import SettingsError
@@ -29,6 +31,7 @@ async def build(settings: RegistrySettings) -> AsyncIterator[Service]:
     """Everything the registry needs, closed again at the end."""
     if not settings.postgres_dsn:
         raise SettingsError("postgres_dsn: the registry needs a database")
+    chains_without_surplus = _chains_without_surplus(settings.network_file)
     await migrate(settings.postgres_dsn)
     pool = await open_pool(settings.postgres_dsn)
     channels = SolverChannels()
@@ -40,7 +43,7 @@ async def build(settings: RegistrySettings) -> AsyncIterator[Service]:
         caller,
         roster,
         heartbeat_window_seconds=settings.heartbeat_window_seconds,
-        chains_without_surplus=frozenset(map(int, settings.chains_without_surplus)),
+        chains_without_surplus=chains_without_surplus,
     )
     servicer = SolverRegistryServicer(
         pool,
@@ -70,6 +73,16 @@ async def build(settings: RegistrySettings) -> AsyncIterator[Service]:
     finally:
         await channels.close()
         await pool.close()
+
+
+def _chains_without_surplus(network_file: Path | None) -> frozenset[int]:
+    if network_file is None:
+        return frozenset()
+    try:
+        network = load_network(network_file)
+    except InvalidNetworkError as error:
+        raise SettingsError(f"network_file: {error}") from error
+    return frozenset(chain.chain_id for chain in network.chains if not chain.output_settler_accepts_surplus)
 
 
 def main() -> None:

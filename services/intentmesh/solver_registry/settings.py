@@ -1,5 +1,7 @@
 """What the registry can be told."""
 
+from pathlib import Path
+
 from pydantic import Field, field_validator
 
 from intentmesh.rpc.settings import CommaSeparated, ServiceSettings
@@ -21,20 +23,13 @@ class RegistrySettings(ServiceSettings):
     """How far a signed time may lie from now."""
     refresh_seconds: float = Field(30.0, gt=0)
     """How often capabilities are read again and the gauges set."""
-    chains_without_surplus: CommaSeparated = ()
-    """Ids of chains whose output settler pays exactly the order's amount, whatever is offered."""
+    network_file: Path | None = None
+    """Tells which chains' output settlers pay what is offered above the order's amount; without it, all do."""
 
     @field_validator("approved_solvers")
     @classmethod
     def _lower_case(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(entry.lower() for entry in value)
-
-    @field_validator("chains_without_surplus")
-    @classmethod
-    def _chain_ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(entry.isdigit() for entry in value):
-            raise ValueError("expected chain ids, for instance 1,10")
-        return value
 
     @property
     def heartbeat_window_seconds(self) -> float:
