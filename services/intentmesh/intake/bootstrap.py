@@ -23,6 +23,7 @@ from intentmesh.rpc.metrics import start_intent_series_at_zero
 from intentmesh.rpc.settings import SettingsError
 from intentmesh.rpc.valkey import open_valkey
 from intentmesh.store.hints import HintPublisher
+from intentmesh.store.migrations import migrate
 from intentmesh.store.pool import open_pool
 from intentmesh.v1.intake_service_pb2_grpc import add_IntakeServiceServicer_to_server
 
@@ -34,6 +35,7 @@ async def build(settings: IntakeSettings) -> AsyncIterator[server.Service]:
     """The intake, connected. Raises SettingsError for a network file that cannot be used."""
     network = _network(settings)
     start_intent_series_at_zero()
+    await migrate(settings.postgres_dsn)
     async with (
         ChainClients(network) as clients,
         await open_pool(settings.postgres_dsn, max_size=settings.postgres_pool_size, name="intake") as pool,
