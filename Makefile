@@ -29,7 +29,7 @@ setup: $(STAMPS)/python $(STAMPS)/protos ## install everything into .venv and bu
 
 .PHONY: lock
 lock: $(BIN)/uv ## resolve pyproject.toml into requirements.lock (names no host)
-	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --all-extras --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
 
 # --- generated code ---------------------------------------------------------------------------------------------
 
@@ -39,3 +39,50 @@ $(STAMPS)/protos: $(STAMPS)/python $(wildcard protos/intentmesh/v1/*.proto) prot
 
 .PHONY: protos
 protos: $(STAMPS)/protos ## generate services/intentmesh/v1 from protos/
+
+# --- contracts --------------------------------------------------------------------------------------------------
+
+.PHONY: contracts
+contracts: ## compile the contracts (and Permit2) into build/contracts
+	$(MAKE) --no-print-directory -C contracts build
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: setup contracts ## ruff, mypy, import-linter, buf, forge fmt, generated-code drift, manifests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf lint
+	protos/tools/check_breaking.sh
+	rm -rf build/protos_again && protos/tools/generate.sh build/protos_again
+	diff --recursive --exclude=__pycache__ build/protos_again/intentmesh/v1 services/intentmesh/v1
+	diff --recursive --exclude=__pycache__ build/protos_again/buf services/buf
+	$(MAKE) --no-print-directory -C contracts lint
+	deploy/kubernetes/check.sh
+
+.PHONY: manifests
+manifests: setup ## fill the gateway's configuration for Kubernetes from its template
+	$(BIN)/python -m intentmesh.embedded.gateway_config deploy/envoy/kubernetes.toml > deploy/kubernetes/base/envoy.yaml
+
+# --- tests ------------------------------------------------------------------------------------------------------
+
+$(STAMPS)/js: tests/acceptance/js/package-lock.json
+	@mkdir -p $(@D)
+	npm ci --silent --prefix tests/acceptance/js
+	@touch $@
+
+.PHONY: test
+test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contracts, unit, integration, acceptance
+	$(MAKE) --no-print-directory -C contracts test
+	$(BIN)/pytest --quiet
+
+.PHONY: demo
+demo: setup contracts ## the whole mesh on this machine: three signed intents from signature to settlement
+	@$(BIN)/intentmesh demo
+
+.PHONY: clean
+clean: ## remove what the commands made, installed packages included
+	rm -rf build .venv contracts/node_modules tests/acceptance/js/node_modules
