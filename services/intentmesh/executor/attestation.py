@@ -69,12 +69,7 @@ class AttestationCollector:
         self, intent_id: IntentId, order: Order, fills: Sequence[Fill | None], have: Collected
     ) -> list[FillAttestation]:
         """Signatures that are new against `have`, as far as attesters give them now. Never raises for an attester."""
-        wanted = [
-            fill
-            for fill in fills
-            if fill is not None
-            and len(have.get(output_hash(order.outputs[fill.output_index]), {})) < self.threshold(order)
-        ]
+        wanted = [fill for fill in fills if fill is not None and self._lacks(order, fill, have)]
         asked = [self._ask(index, intent_id, order, fill) for fill in wanted for index in range(len(self._attesters))]
         found = [attestation for attestation in await asyncio.gather(*asked) if attestation is not None]
         return [
@@ -82,6 +77,10 @@ class AttestationCollector:
             for attestation in found
             if attestation.attester not in have.get(Bytes32(bytes.fromhex(attestation.output_hash[2:])), {})
         ]
+
+    def _lacks(self, order: Order, fill: Fill, have: Collected) -> bool:
+        signed = list(have.get(output_hash(order.outputs[fill.output_index]), {}).values())
+        return len(agreeing(signed, self.threshold(order))) < self.threshold(order)
 
     async def _ask(self, index: int, intent_id: IntentId, order: Order, fill: Fill) -> FillAttestation | None:
         output = order.outputs[fill.output_index]

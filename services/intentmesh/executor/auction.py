@@ -112,7 +112,7 @@ class AuctionStep:
             sentence += "; the solvers that failed before are asked again"
         step = Transition(
             work.state,
-            f"{sentence}; next auction in {wait:.0f} s.",
+            f"{sentence}; next auction in {wait:.1f} s.",
             ErrorReason.ERROR_REASON_NO_QUOTES,
             IntentEventType.INTENT_EVENT_TYPE_WAITING,
         )
@@ -134,7 +134,7 @@ class AuctionStep:
             return await self._journal.write(work, progress=progress), wait
         step = Transition(
             work.state,
-            f"The solver registry could not hold an auction; next try in {wait:.0f} s.",
+            f"The solver registry could not hold an auction; next try in {wait:.1f} s.",
             error.reason,
             IntentEventType.INTENT_EVENT_TYPE_WAITING,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 from intentmesh.chain.client import ChainClients
-from intentmesh.chain.config import NetworkConfig
+from intentmesh.chain.config import KeyReference, NetworkConfig
 from intentmesh.chain.tokens import Token
 from intentmesh.domain.types import UINT256_MAX
 from intentmesh.embedded.deployment import local_accounts
@@ -21,7 +21,12 @@ from tests.integration.executor.world import RIVAL, Hands, ScriptedAttester, Scr
 
 @pytest.fixture
 async def world(
-    fresh_database: str, valkey_url: str, network: NetworkConfig, chains: LocalChains, chain_clients: ChainClients
+    fresh_database: str,
+    valkey_url: str,
+    network: NetworkConfig,
+    chains: LocalChains,
+    chain_clients: ChainClients,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[World]:
     """A registry and attesters that listen, an empty store, and no executor yet."""
     servers: list[grpc.aio.Server] = []
@@ -40,10 +45,13 @@ async def world(
     )
     attesters = [ScriptedAttester(account, chain_clients) for account in local_accounts("attester")]
     attester_targets = [
-        await serve(lambda server, one=one: attester_service_pb2_grpc.add_AttesterServiceServicer_to_server(one, server))
+        await serve(
+            lambda server, one=one: attester_service_pb2_grpc.add_AttesterServiceServicer_to_server(one, server)
+        )
         for one in attesters
     ]
     hands = Hands(network, chain_clients, {chain.chain_id: chain.port for chain in chains.both})
+    await hands.set_clocks()
     await _equip_rival(hands)
     await migrate(fresh_database)
     pool = await open_pool(fresh_database)
@@ -66,7 +74,9 @@ async def world(
         least_seconds=0.5,
         reconcile_seconds=1.0,
     )
-    yield World(pool, hands, registry, settings, network, serve)
+    monkeypatch.setenv("EXECUTOR_KEY", local_accounts("executor")[0].private_key.hex())
+    keys = (KeyReference(role="executor", key="env:EXECUTOR_KEY"),)
+    yield World(pool, hands, registry, settings, network.model_copy(update={"keys": keys}), serve)
     for solver in registry.solvers:
         await solver.close()
     for server in servers:

@@ -1,4 +1,4 @@
-"""Two real chains, a user who signs, solvers and a registry that do as the test says, and the real executor between them."""
+"""Two real chains, a user who signs, solvers and a registry that do as the test says, and the real executor."""
 
 import asyncio
 import time
@@ -75,9 +75,14 @@ class Hands:
 
     async def send(self, chain_id: int, sender: Address, to: Address, data: bytes) -> Receipt:
         """A transaction, included. Fails the test when it reverts."""
-        call = {"from": format_address(sender), "to": format_address(to), "data": "0x" + data.hex(), "gas": hex(900_000)}
+        call = {
+            "from": format_address(sender),
+            "to": format_address(to),
+            "data": "0x" + data.hex(),
+            "gas": hex(900_000),
+        }
         digest = TransactionHash(bytes.fromhex((await self.rpc(chain_id, "eth_sendTransaction", call))[2:]))
-        while (receipt := await self.clients.of(chain_id).receipt(digest)) is None:
+        while (receipt := await self.clients.of(chain_id).receipt(digest)) is None:  # noqa: ASYNC110 (another process mines)
             await asyncio.sleep(0.02)
         assert receipt.succeeded, f"a transaction to {format_address(to)} reverted"
         return receipt
@@ -89,6 +94,12 @@ class Hands:
         """Blocks on every chain."""
         for chain_id in self._ports:
             await self.rpc(chain_id, "anvil_mine", hex(blocks))
+
+    async def set_clocks(self) -> None:
+        """The chains' time is ours: putting a chain back to an earlier state has put its clock back too."""
+        for chain_id in self._ports:
+            await self.rpc(chain_id, "anvil_setTime", hex(int(time.time())))
+        await self.mine()
 
     async def open_for(self, order: Order, signature: bytes, sender: LocalAccount = SOLVER) -> Receipt:
         settler = InputSettler(self.clients.of(order.origin_chain_id))
@@ -144,8 +155,8 @@ class Hands:
 _nonces = iter(range(int(time.time()) * 1000, 2**62))
 
 
-def make_order(network: NetworkConfig, *, bridge: bool = False, seconds: float = 60, amount: int = 990 * USDC) -> Order:
-    """1000 USDC on alpha for `amount` on beta (bridge), or for 0.5 WETH on alpha (swap)."""
+def make_order(network: NetworkConfig, *, bridge: bool = False, seconds: float = 60, expires_after: int = 600) -> Order:
+    """1000 USDC on alpha for 990 on beta (bridge), or for 0.5 WETH on alpha (swap)."""
     origin, destination = network.chain(ALPHA), network.chain(BETA if bridge else ALPHA)
     route = network.route(origin.chain_id, destination.chain_id)
     now = int(time.time())
@@ -154,7 +165,7 @@ def make_order(network: NetworkConfig, *, bridge: bool = False, seconds: float =
         user=USER.address,
         nonce=next(_nonces),
         origin_chain_id=origin.chain_id,
-        expires=now + int(seconds) + 600,
+        expires=now + int(seconds) + expires_after,
         fill_deadline=now + int(seconds),
         input_oracle=route.input_oracle,
         inputs=(OrderInput(origin.tokens["USDC"].address, 1000 * USDC),),
@@ -164,7 +175,7 @@ def make_order(network: NetworkConfig, *, bridge: bool = False, seconds: float =
                 settler=to_bytes32(destination.output_settler),
                 chain_id=destination.chain_id,
                 token=to_bytes32(token.address),
-                amount=amount if bridge else 5 * 10**17,
+                amount=990 * USDC if bridge else 5 * 10**17,
                 recipient=to_bytes32(USER.address),
                 callback_data=b"",
                 context=b"",
@@ -252,6 +263,7 @@ class _Job:
     updates: list[ExecuteResponse] = field(default_factory=list)
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
     task: asyncio.Task[None] | None = None
+    ended: bool = False
 
 
 class ScriptedSolver(solver_service_pb2_grpc.SolverServiceServicer):
@@ -283,16 +295,16 @@ class ScriptedSolver(solver_service_pb2_grpc.SolverServiceServicer):
             self.jobs[key].task = asyncio.create_task(self._work(self.jobs[key], request))
         job, told = self.jobs[key], 0
         while True:
-            async with job.news:
-                await job.news.wait_for(lambda: len(job.updates) > told or (job.task is not None and job.task.done()))
+            while len(job.updates) == told and not job.ended:
+                async with job.news:
+                    await job.news.wait()
             for update in job.updates[told:]:
                 told += 1
                 yield update
                 if self.cuts:
                     self.cuts -= 1
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
-            if job.task is not None and job.task.done() and told == len(job.updates):
-                job.task.result()
+            if job.ended and told == len(job.updates):
                 return
 
     async def _work(self, job: _Job, request: solver_service_pb2.ExecuteRequest) -> None:
@@ -302,7 +314,9 @@ class ScriptedSolver(solver_service_pb2_grpc.SolverServiceServicer):
                     job.updates.append(update)
                     job.news.notify_all()
         finally:
-            asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(_notify(job)))
+            job.ended = True
+            async with job.news:
+                job.news.notify_all()
 
     async def close(self) -> None:
         tasks = [job.task for job in self.jobs.values() if job.task is not None]
@@ -322,11 +336,6 @@ class ScriptedSolver(solver_service_pb2_grpc.SolverServiceServicer):
         quote.fill_time.FromMicroseconds(int((now + self.promise_seconds) * 1e6))
         quote.valid_until.FromMicroseconds(int((now + 30) * 1e6))
         return quote
-
-
-async def _notify(job: _Job) -> None:
-    async with job.news:
-        job.news.notify_all()
 
 
 def update(stage: ExecuteStage.ValueType, message: str = "") -> ExecuteResponse:
@@ -474,7 +483,8 @@ class World:
                 try:
                     return await stub.GetFillAttestations(request, timeout=5)
                 except grpc.aio.AioRpcError as error:
-                    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION, error.details()
+                    if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
+                        raise
                     await asyncio.sleep(0.05)
 
     async def awards(self, intent_id: IntentId) -> list[executions.Award]:
