@@ -161,11 +161,9 @@ class _Services:
                 "the network file must refer to one key of role solver and at least one of role attester"
             )
 
-        common = {
-            "internal_token_file": str(self._make_token()),
-            "network_file": str(folder.path / "network.toml"),
-            "trusted_proxies": LOOPBACK,
-        }
+        # What the solver gets as well: it is no part of the mesh, and has no token that would let it speak for others.
+        outside = {"network_file": str(folder.path / "network.toml"), "trusted_proxies": LOOPBACK}
+        common = {**outside, "internal_token_file": str(self._make_token())}
         shared = {**common, "postgres_dsn": postgres.dsn("intentmesh"), "valkey_url": valkey.url}
         without_chains = {key: value for key, value in shared.items() if key != "network_file"}
         self.attesters = [
@@ -197,7 +195,7 @@ class _Services:
         self.solver = ServiceProcess(folder, "solver", {})
         self.solver.configure(
             {
-                **common,
+                **outside,
                 "postgres_dsn": postgres.dsn("solver"),
                 "solver_key": solver_key.reference,
                 "registry_target": registry_target,
