@@ -6,8 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import SystemRandom
 
-import grpc
-
 from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import InvalidNetworkError, NetworkConfig, load_network
 from intentmesh.domain.types import ChainId
