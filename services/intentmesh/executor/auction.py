@@ -90,7 +90,7 @@ class AuctionStep:
         award = Award(work.row.award_number + 1, auction.auction_id, quote)
         step = Transition(
             advance(work.state, IntentPhase.INTENT_PHASE_AWARDED),
-            f"Solver {quote.solver_id} has won with the best of {_quotes(auction)} offers and is being told.",
+            f"Solver {quote.solver_id} has won with {_best_of(_quotes(auction))} and is being told.",
         )
         detail = AwardDetail(
             auction_id=award.auction_id,
@@ -152,6 +152,10 @@ def _quotes(auction: Auction) -> int:
     return sum(
         p.outcome in (QuoteOutcome.QUOTE_OUTCOME_WON, QuoteOutcome.QUOTE_OUTCOME_OUTBID) for p in auction.participations
     )
+
+
+def _best_of(quotes: int) -> str:
+    return "the only offer" if quotes == 1 else f"the best of {quotes} offers"
 
 
 def _why_nobody(auction: Auction) -> str:

@@ -9,7 +9,7 @@ from intentmesh.chain.client import ChainClients
 from intentmesh.chain.records import TransactionHash
 from intentmesh.domain.types import format_address
 from intentmesh.executor.alerts import Alert, Alerts
-from intentmesh.executor.discoveries import Discovery, discover, key_of
+from intentmesh.executor.discoveries import Discovery, describe, discover, key_of
 from intentmesh.executor.gather import Gatherer
 from intentmesh.executor.journal import Entry, Journal
 from intentmesh.executor.moves import settlement_endangered
@@ -79,7 +79,7 @@ class Observer:
             Entry(
                 Transition(
                     work.state,
-                    f"A transaction for this intent was included on chain {transaction.chain_id}.",
+                    describe(transaction),
                     type=IntentEventType.INTENT_EVENT_TYPE_TRANSACTION,
                 ),
                 detail=transaction,
