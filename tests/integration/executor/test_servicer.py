@@ -13,9 +13,8 @@ from intentmesh.v1.executor_service_pb2_grpc import ExecutorServiceStub
 from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus
 
 from tests.integration.executor.behaviours import delivering, opening_then_silent
-from tests.integration.executor.world import SOLVER, World, make_order, submit, until
+from tests.integration.executor.world import INTERNAL_TOKEN, SOLVER, World, make_order, submit, until
 
-TOKEN = "shared"
 OPERATOR = Principal(PrincipalKind.OPERATOR, "olga")
 
 
@@ -28,13 +27,13 @@ async def refusal(call: Any) -> MeshError:
 async def test_pause__new_work_waits_over_a_restart__resume_lets_it_go(world: World) -> None:
     solver = await world.add_solver(SOLVER, delivering(world))
     async with (
-        world.executor(internal_token=TOKEN) as running,
-        open_channel(running.target, principal=OPERATOR, internal_token=TOKEN) as channel,
+        world.executor() as running,
+        open_channel(running.target, principal=OPERATOR, internal_token=INTERNAL_TOKEN) as channel,
     ):
         await ExecutorServiceStub(channel).PauseExecutions(pb.PauseExecutionsRequest(reason="test"))
-    async with world.executor(internal_token=TOKEN) as running:
+    async with world.executor() as running:
         intent_id = await submit(world.pool, make_order(world.network), world.network)
-        async with open_channel(running.target, principal=OPERATOR, internal_token=TOKEN) as channel:
+        async with open_channel(running.target, principal=OPERATOR, internal_token=INTERNAL_TOKEN) as channel:
             stub = ExecutorServiceStub(channel)
             # Several polls pass.
             for _ in range(10):
@@ -48,7 +47,7 @@ async def test_pause__new_work_waits_over_a_restart__resume_lets_it_go(world: Wo
 
 
 async def test_steering__by_anonymous__is_refused(world: World) -> None:
-    async with world.executor(internal_token=TOKEN) as running, open_channel(running.target) as channel:
+    async with world.executor() as running, open_channel(running.target) as channel:
         stub = ExecutorServiceStub(channel)
         refused = [
             await refusal(stub.PauseExecutions(pb.PauseExecutionsRequest(reason="test"))),

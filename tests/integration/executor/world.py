@@ -15,11 +15,11 @@ from intentmesh.chain.oracle import AttestedOracle
 from intentmesh.chain.output_settler import FillEvidence, OutputSettler
 from intentmesh.chain.records import Receipt, TransactionHash
 from intentmesh.chain.structs import SolveParams
-from intentmesh.domain.convert import order_from_proto, order_to_proto, output_from_proto
-from intentmesh.domain.digests import fill_attestation_digest, permit2_digest
+from intentmesh.domain.convert import order_from_proto, order_to_proto
+from intentmesh.domain.digests import permit2_digest
 from intentmesh.domain.events import build_event
 from intentmesh.domain.lifecycle import accepted
-from intentmesh.domain.order import Order, OrderInput, OrderOutput, derive_type, fill_data_hash, order_id, output_hash
+from intentmesh.domain.order import Order, OrderInput, OrderOutput, derive_type, order_id
 from intentmesh.domain.signatures import encode_permit2_signature, sign
 from intentmesh.domain.types import (
     Address,
@@ -27,8 +27,6 @@ from intentmesh.domain.types import (
     IntentId,
     format_address,
     format_intent_id,
-    parse_address,
-    parse_intent_id,
     to_bytes32,
 )
 from intentmesh.embedded.deployment import LocalAccount, local_accounts
@@ -42,8 +40,6 @@ from intentmesh.store.intents import NewIntent
 from intentmesh.store.pool import Pool
 from intentmesh.store.rows import IntentRow
 from intentmesh.v1 import (
-    attester_service_pb2,
-    attester_service_pb2_grpc,
     auction_pb2,
     executor_service_pb2,
     executor_service_pb2_grpc,
@@ -63,6 +59,7 @@ SOLVER = local_accounts("solver")[0]
 RIVAL = LocalAccount("solver", bytes.fromhex("92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d88b2b4ec1564e"))
 USDC = 10**6
 WAIT_SECONDS = 30.0
+INTERNAL_TOKEN = "shared by the services"
 
 
 class Hands:
@@ -394,48 +391,6 @@ class ScriptedRegistry(solver_registry_service_pb2_grpc.SolverRegistryServiceSer
     ) -> solver_registry_service_pb2.ReportOutcomeResponse:
         self.outcomes.append(request.outcome)
         return solver_registry_service_pb2.ReportOutcomeResponse()
-
-
-# --- attesters ---
-
-
-class ScriptedAttester(attester_service_pb2_grpc.AttesterServiceServicer):
-    """Signs what the settler has on record, with one of the local attesters' keys."""
-
-    def __init__(self, account: LocalAccount, clients: ChainClients) -> None:
-        self.account = account
-        self.clients = clients
-        self.asked = 0
-
-    async def AttestFill(  # noqa: N802
-        self, request: attester_service_pb2.AttestFillRequest, _context: object
-    ) -> attester_service_pb2.AttestFillResponse:
-        self.asked += 1
-        output = output_from_proto(request.output)
-        solver = to_bytes32(parse_address("0x" + request.solver[26:]))
-        data_hash = fill_data_hash(parse_intent_id(request.intent_id), output, solver, request.timestamp)
-        digest = fill_attestation_digest(
-            ChainId(request.origin_chain_id),
-            parse_address(request.input_oracle),
-            output.chain_id,
-            output.oracle,
-            output.settler,
-            data_hash,
-        )
-        return attester_service_pb2.AttestFillResponse(
-            attestation=attester_service_pb2.FillAttestation(
-                intent_id=request.intent_id,
-                output_hash="0x" + output_hash(output).hex(),
-                remote_chain_id=output.chain_id,
-                remote_oracle="0x" + output.oracle.hex(),
-                application="0x" + output.settler.hex(),
-                data_hash="0x" + data_hash.hex(),
-                attester=format_address(self.account.address),
-                signature=sign(digest, self.account.private_key),
-                solver=request.solver,
-                timestamp=request.timestamp,
-            )
-        )
 
 
 # --- the world ---

@@ -159,6 +159,13 @@ def test_next_transition__refunded_after_expiry_was_told__keeps_the_status() -> 
     assert (state.status, state.phase) == (S.INTENT_STATUS_EXPIRED, P.INTENT_PHASE_REFUNDED)
 
 
+def test_next_transition__completed_but_refunded_unsettled__owes_nothing_and_stays_completed() -> None:
+    shown = evidence(status=OrderStatus.REFUNDED, opened=Depth.FINAL, fills=(fill(),), refunded=Depth.FINAL)
+    state = end(COMPLETED, shown)
+    assert (state.status, state.phase) == (S.INTENT_STATUS_COMPLETED, P.INTENT_PHASE_REFUNDED)
+    assert state.is_over
+
+
 depths = st.sampled_from(list(Depth))
 situations = st.builds(
     Situation,
