@@ -79,6 +79,10 @@ test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contr
 	$(MAKE) --no-print-directory -C contracts test
 	$(BIN)/pytest --quiet
 
+.PHONY: faults
+faults: setup contracts ## the fault campaign: services killed at every moment; longer than CI's
+	$(BIN)/pytest --quiet --timeout 600 tests/faults
+
 .PHONY: demo
 demo: setup contracts ## the whole mesh on this machine: three signed intents from signature to settlement
 	@$(BIN)/intentmesh demo
