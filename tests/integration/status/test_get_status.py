@@ -12,7 +12,7 @@ from intentmesh.rpc.valkey import open_valkey
 from intentmesh.status.memory_cache import MemoryCache
 from intentmesh.status.shared_cache import SharedCache
 from intentmesh.status.snapshot import Snapshot
-from intentmesh.status.statuses import Statuses
+from intentmesh.status.statuses import Answer, Statuses
 from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus
 from intentmesh.v1.status_service_pb2 import GetIntentStatusRequest, GetIntentStatusResponse, StatusSource
 
@@ -155,13 +155,29 @@ async def test_statuses__concurrent_misses__share_one_load(mesh: Mesh) -> None:
     assert {answer.snapshot.sequence for answer in answers} == {1}
 
 
-async def test_statuses__own_write_during_anothers_load__is_seen(mesh: Mesh) -> None:
+async def test_statuses__own_write_after_anothers_load_has_read__is_seen(mesh: Mesh) -> None:
     row = await store_intent(mesh.pool)
+    has_read, go_on, both_wait = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Slow(Statuses):
+        async def _load_once(self, intent_id: IntentId, *, from_store: bool) -> Answer | None:
+            if from_store and has_read.is_set():
+                both_wait.set()
+            return await super()._load_once(intent_id, from_store=from_store)
+
+        async def _load(self, intent_id: IntentId, *, from_store: bool) -> Answer | None:
+            answer = await super()._load(intent_id, from_store=from_store)
+            if from_store and not has_read.is_set():
+                has_read.set()
+                await go_on.wait()
+            return answer
+
     async with open_valkey(mesh.valkey_url) as valkey:
-        statuses = Statuses(mesh.pool, MemoryCache(100), SharedCache(valkey))
-        for sequence in range(2, 12):
-            others = [asyncio.create_task(statuses.get(row.intent_id, 0)) for _ in range(3)]
-            await asyncio.sleep(0)
-            await commit_change(mesh.pool, row.intent_id)
-            assert (await statuses.get(row.intent_id, sequence)).snapshot.sequence == sequence
-            await asyncio.gather(*others)
+        statuses = Slow(mesh.pool, MemoryCache(100), SharedCache(valkey))
+        early = asyncio.create_task(statuses.get(row.intent_id, 2))
+        await has_read.wait()
+        await commit_change(mesh.pool, row.intent_id)
+        late = asyncio.create_task(statuses.get(row.intent_id, 2))
+        await both_wait.wait()
+        go_on.set()
+        assert [answer.snapshot.sequence for answer in await asyncio.gather(early, late)] == [2, 2]
