@@ -29,7 +29,7 @@ setup: $(STAMPS)/python $(STAMPS)/protos ## install everything into .venv and bu
 
 .PHONY: lock
 lock: $(BIN)/uv ## resolve pyproject.toml into requirements.lock (names no host)
-	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --all-extras --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
 
 # --- generated code ---------------------------------------------------------------------------------------------
 
@@ -83,6 +83,10 @@ lint: setup contracts ## ruff, mypy, import-linter, buf, forge fmt, generated-co
 	$(MAKE) --no-print-directory -C contracts lint
 	deploy/kubernetes/check.sh
 
+.PHONY: manifests
+manifests: setup ## fill the gateway's configuration for Kubernetes from its template
+	$(BIN)/python -m intentmesh.embedded.gateway_config deploy/envoy/kubernetes.toml > deploy/kubernetes/base/envoy.yaml
+
 # --- tests ------------------------------------------------------------------------------------------------------
 
 $(STAMPS)/js: tests/acceptance/js/package-lock.json
@@ -94,6 +98,10 @@ $(STAMPS)/js: tests/acceptance/js/package-lock.json
 test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contracts, unit, integration, acceptance
 	$(MAKE) --no-print-directory -C contracts test
 	$(BIN)/pytest --quiet
+
+.PHONY: faults
+faults: setup contracts ## the fault campaign: services killed at every moment; longer than CI's
+	$(BIN)/pytest --quiet --timeout 600 tests/faults
 
 .PHONY: demo
 demo: setup contracts ## the whole mesh on this machine: three signed intents from signature to settlement

@@ -5,4 +5,5 @@ pytest_plugins = (
     "tests.fixtures.servers",
     "tests.fixtures.isolation",
     "tests.fixtures.contracts",
+    "tests.fixtures.mesh",
 )

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from intentmesh.chain.client import ChainClient
 from intentmesh.chain.codec import load_abi
-from intentmesh.chain.contract import Contract
+from intentmesh.chain.contract import Contract, evidence_of
+from intentmesh.chain.records import Evidence
 from intentmesh.domain.types import Address, Bytes32
 
 
@@ -35,6 +36,26 @@ class AttestedOracle(Contract):
         """What attesters sign, as the contract itself computes it."""
         (digest,) = await self._call("attestationDigest", remote_chain_id, remote_oracle, application, data_hash)
         return bytes(digest)
+
+    async def find_proven(
+        self,
+        remote_chain_id: int,
+        remote_oracle: Bytes32,
+        application: Bytes32,
+        data_hash: Bytes32,
+        from_block: int,
+        to_block: int | None = None,
+    ) -> Evidence | None:
+        """The event that made a statement proven. Its arguments are not indexed, so all of the oracle's are read.
+
+        An output settler that is its own oracle tells of proofs in the same way.
+        """
+        event = self._abi.event("OutputProven")
+        wanted = (remote_chain_id, remote_oracle, application, data_hash)
+        for log in await self.client.logs(self.address, (event.topic,), from_block, to_block):
+            if self._decode("OutputProven", log) == wanted:
+                return evidence_of(log)
+        return None
 
     def encode_submit(
         self,

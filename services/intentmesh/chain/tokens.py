@@ -30,9 +30,9 @@ class Token(Contract):
         _, name, version, chain_id, contract, _, _ = await self._call("eip712Domain")
         return TokenDomain(name, version, ChainId(chain_id), Address(bytes.fromhex(contract[2:])))
 
-    async def authorization_used(self, authorizer: Address, nonce: bytes) -> bool:
-        """Whether the ERC-3009 authorisation of this nonce was used or cancelled."""
-        (used,) = await self._call("authorizationState", authorizer, nonce)
+    async def authorization_used(self, authorizer: Address, nonce: bytes, block: BlockTag = "latest") -> bool:
+        """Whether the ERC-3009 authorisation of this nonce was used or cancelled, as of `block`."""
+        (used,) = await self._call("authorizationState", authorizer, nonce, block=block)
         return bool(used)
 
     def encode_approve(self, spender: Address, amount: int) -> bytes:

@@ -19,8 +19,8 @@ from intentmesh.cli.demo_view import LiveView
 from intentmesh.cli.holdings import Holder, Holding, read_holdings
 from intentmesh.cli.mesh import describe, format_units, json_option
 from intentmesh.cli.order import make_order
-from intentmesh.cli.output import Form, Output
-from intentmesh.client.mesh_client import MeshClient
+from intentmesh.cli.output import Form, JsonValue, Output
+from intentmesh.client.mesh import MeshClient
 from intentmesh.client.order_builder import Scheme, SignedOrder
 from intentmesh.domain.convert import order_to_proto
 from intentmesh.domain.errors import MeshError
@@ -188,7 +188,12 @@ def _conclude(output: Output, problems: list[str], began: float) -> list[str]:
     seconds = time.monotonic() - began
     good = not problems
     sentence = f"all {len(PLANS)} intents are COMPLETED and SETTLED, every balance moved by exactly what its order says"
-    record = {"event": "end", "ok": good, "problems": problems, "seconds": round(seconds, 1)}
+    record: dict[str, JsonValue] = {
+        "event": "end",
+        "ok": good,
+        "problems": list(problems),
+        "seconds": round(seconds, 1),
+    }
     if good:
         output.record(
             record, line=f"{sentence} ({seconds:.1f} s)", styled=f"[bold green]{sentence}[/] ({seconds:.1f} s)"

@@ -6,9 +6,8 @@ from pathlib import Path
 import click
 from google.protobuf import json_format
 
-from intentmesh.cli.mesh import data_dir_option, gateway_option, gateway_target, json_option, run_async
+from intentmesh.cli.mesh import data_dir_option, gateway_option, json_option, open_operator_client, run_async
 from intentmesh.cli.output import Form, Output, enum_label
-from intentmesh.client.mesh_client import MeshClient
 from intentmesh.v1 import intent_pb2
 from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus, IntentType
 
@@ -28,8 +27,8 @@ async def command(
     wanted = [_status(name) for name in statuses]
     output = Output.choose(as_json)
     intents: list[intent_pb2.Intent] = []
-    async with MeshClient(gateway_target(data_dir, gateway)) as client:
-        async for intent in client.list_intents(user=user, statuses=wanted):
+    async with open_operator_client(data_dir, gateway) as client:
+        async for intent in client.list_intents(user, statuses=wanted):
             intents.append(intent)
             if len(intents) == limit:
                 break

@@ -11,12 +11,14 @@ from typing import ParamSpec
 
 import click
 
+from intentmesh.client.mesh import MeshClient
 from intentmesh.client.order_builder import ChainContracts, TokenAmount
 from intentmesh.domain.digests import TokenDomain
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.types import Address, ChainId, parse_address
 from intentmesh.embedded import endpoints as endpoints_file
-from intentmesh.embedded.endpoints import ChainEndpoint, Endpoints, EndpointsError, TokenEndpoint
+from intentmesh.embedded.endpoints import TOKEN_FILE, ChainEndpoint, Endpoints, EndpointsError, TokenEndpoint
+from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.v1.error_pb2 import ErrorReason
 
 DEFAULT_DATA_DIR = Path("build/mesh")
@@ -48,6 +50,12 @@ def run_async(function: Callable[P, Awaitable[None]]) -> Callable[P, None]:
             raise click.ClickException(describe(error)) from None
         except EndpointsError as error:
             raise click.ClickException(str(error)) from None
+        except ExceptionGroup as group:
+            # Several watches at once: the first refusal ends the command, whatever else failed with it.
+            refusals, others = group.split(MeshError)
+            if refusals is None or others is not None:
+                raise
+            raise click.ClickException(describe(_first(refusals))) from None
         except KeyboardInterrupt:
             sys.exit(130)
         except BrokenPipeError:
@@ -59,6 +67,11 @@ def run_async(function: Callable[P, Awaitable[None]]) -> Callable[P, None]:
 
 async def _as_coroutine(function: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs) -> None:
     await function(*args, **kwargs)
+
+
+def _first(group: ExceptionGroup[MeshError]) -> MeshError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, ExceptionGroup) else inner
 
 
 def describe(error: MeshError) -> str:
@@ -79,6 +92,30 @@ def load_endpoints(data_dir: Path) -> Endpoints:
 def gateway_target(data_dir: Path, gateway: str | None) -> str:
     """The target given, else that of the mesh in the folder. Raises EndpointsError."""
     return gateway or load_endpoints(data_dir).gateway
+
+
+def open_client(data_dir: Path, gateway: str | None) -> MeshClient:
+    """A client as any user has it, through the gateway. Raises EndpointsError."""
+    return MeshClient(gateway_target(data_dir, gateway))
+
+
+def open_operator_client(data_dir: Path, gateway: str | None) -> MeshClient:
+    """A client that may list and watch everybody's intents. Raises EndpointsError.
+
+    Whoever can read the local mesh's folder is its operator. The token goes to the services themselves: the gateway
+    lets nobody claim to be anybody. With `gateway` it is an ordinary client.
+    """
+    if gateway is not None:
+        return MeshClient(gateway)
+    endpoints = load_endpoints(data_dir)
+    return MeshClient(
+        endpoints.gateway,
+        intake_target=endpoints.services.intake,
+        status_target=endpoints.services.status,
+        registry_target=endpoints.services.solver_registry,
+        principal=Principal(PrincipalKind.OPERATOR, "command-line"),
+        internal_token=(data_dir / "keys" / TOKEN_FILE).read_text(encoding="ascii").strip(),
+    )
 
 
 def contracts_of(chain: ChainEndpoint) -> ChainContracts:

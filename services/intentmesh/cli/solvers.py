@@ -6,9 +6,8 @@ from pathlib import Path
 import click
 from google.protobuf import json_format
 
-from intentmesh.cli.mesh import data_dir_option, gateway_option, gateway_target, json_option, run_async
+from intentmesh.cli.mesh import data_dir_option, gateway_option, json_option, open_client, run_async
 from intentmesh.cli.output import Form, Output, enum_label
-from intentmesh.client.mesh_client import MeshClient
 from intentmesh.v1 import solver_registry_service_pb2 as registry_pb2
 
 
@@ -20,8 +19,8 @@ from intentmesh.v1 import solver_registry_service_pb2 as registry_pb2
 async def command(data_dir: Path, gateway: str | None, as_json: bool) -> None:
     """List the registered solvers with state, score and success rate."""
     output = Output.choose(as_json)
-    async with MeshClient(gateway_target(data_dir, gateway)) as client:
-        solvers = [solver async for solver in client.solvers()]
+    async with open_client(data_dir, gateway) as client:
+        solvers = await client.solvers()
     if output.form is Form.JSON:
         for solver in solvers:
             output.record(json_format.MessageToDict(solver, preserving_proto_field_name=True), line="")

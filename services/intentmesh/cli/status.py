@@ -6,9 +6,8 @@ from pathlib import Path
 import click
 from google.protobuf import json_format
 
-from intentmesh.cli.mesh import data_dir_option, gateway_option, gateway_target, json_option, run_async
+from intentmesh.cli.mesh import data_dir_option, gateway_option, json_option, open_client, run_async
 from intentmesh.cli.output import Form, Output, enum_label
-from intentmesh.client.mesh_client import MeshClient
 from intentmesh.v1.intent_pb2 import (
     IntentPhase,
     IntentStatus,
@@ -28,7 +27,7 @@ from intentmesh.v1.intent_pb2 import (
 async def command(intent_id: str, data_dir: Path, gateway: str | None, as_json: bool) -> None:
     """Show an intent: status, phase, what is owed, solver, transactions, gas."""
     output = Output.choose(as_json)
-    async with MeshClient(gateway_target(data_dir, gateway)) as client:
+    async with open_client(data_dir, gateway) as client:
         intent = await client.get_intent(intent_id)
     if output.form is Form.JSON:
         output.record(json_format.MessageToDict(intent, preserving_proto_field_name=True), line="")

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import click
 
-from intentmesh.cli.mesh import data_dir_option, gateway_option, gateway_target, json_option, load_endpoints, run_async
+from intentmesh.cli.mesh import data_dir_option, gateway_option, json_option, load_endpoints, open_client, run_async
 from intentmesh.cli.order import make_order, order_options
 from intentmesh.cli.order_files import read_document
 from intentmesh.cli.output import Form, Output, enum_label
-from intentmesh.client.mesh_client import MeshClient
 from intentmesh.client.order_builder import Scheme
 from intentmesh.domain.convert import order_to_proto
 from intentmesh.domain.order import Order, derive_type
@@ -66,7 +65,7 @@ async def command(
         order, signature = signed.order, signed.signature
     else:
         raise click.UsageError("give the FILE of a signed order, or --sell and --buy")
-    async with MeshClient(gateway_target(data_dir, gateway)) as client:
+    async with open_client(data_dir, gateway) as client:
         answer = await client.submit(order_to_proto(order), signature, derive_type(order))
     output = Output.choose(as_json)
     status = enum_label(IntentStatus.Name(answer.status), "INTENT_STATUS")

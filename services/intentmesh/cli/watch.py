@@ -7,12 +7,19 @@ from pathlib import Path
 import click
 
 from intentmesh.cli.events import event_line, event_record, event_styled
-from intentmesh.cli.mesh import data_dir_option, gateway_option, gateway_target, json_option, run_async
+from intentmesh.cli.mesh import (
+    data_dir_option,
+    gateway_option,
+    json_option,
+    open_client,
+    open_operator_client,
+    run_async,
+)
 from intentmesh.cli.output import Output
-from intentmesh.client.mesh_client import MeshClient
+from intentmesh.client.mesh import MeshClient
 from intentmesh.v1 import event_pb2
 from intentmesh.v1.intent_pb2 import INTENT_STATUS_COMPLETED
-from intentmesh.v1.status_service_pb2 import WATCH_END_SETTLED, WATCH_END_TERMINAL
+from intentmesh.v1.status_service_pb2 import WATCH_END_SETTLED, WATCH_END_TERMINAL, WatchEnd
 
 UNSUCCESSFUL_EXIT_CODE = 3
 
@@ -40,11 +47,13 @@ async def command(
     Exit code 0 when all were COMPLETED, 3 when one ended otherwise. A lost connection is taken up again where it was.
     """
     output = Output.choose(as_json)
-    async with MeshClient(gateway_target(data_dir, gateway)) as client:
-        if everything:
-            async for event in client.watch_all():
-                _show(output, event)
-            return
+    if everything:
+        async with open_operator_client(data_dir, gateway) as client:
+            async for message in client.watch_all():
+                for event in message.events:
+                    _show(output, event)
+        return
+    async with open_client(data_dir, gateway) as client:
         ids = intent_ids or _ids_from_stdin()
         end = WATCH_END_TERMINAL if until == "terminal" else WATCH_END_SETTLED
         async with asyncio.TaskGroup() as group:
@@ -53,7 +62,7 @@ async def command(
         sys.exit(UNSUCCESSFUL_EXIT_CODE)
 
 
-async def _watch(client: MeshClient, output: Output, intent_id: str, after: int, end: int) -> int:
+async def _watch(client: MeshClient, output: Output, intent_id: str, after: int, end: WatchEnd.ValueType) -> int:
     status = 0
     async for event in client.watch(intent_id, after=after, end=end):
         _show(output, event)

@@ -121,6 +121,11 @@ _MAKES_IT_EXECUTING = frozenset((_P.INTENT_PHASE_AWARDED, _P.INTENT_PHASE_OPENED
 
 # Where a reorganisation may lead back to.
 _BACKWARD: dict["IntentPhase.ValueType", frozenset["IntentPhase.ValueType"]] = {
+    # These four may be reached while the order is in escrow, and the opening may be undone under them.
+    _P.INTENT_PHASE_AUCTION: frozenset((_P.INTENT_PHASE_AWARDED,)),
+    _P.INTENT_PHASE_AWARDED: frozenset((_P.INTENT_PHASE_AWARDED,)),
+    _P.INTENT_PHASE_CANCELLATION_REQUESTED: frozenset((_P.INTENT_PHASE_AWARDED,)),
+    _P.INTENT_PHASE_EXHAUSTED: frozenset((_P.INTENT_PHASE_AWARDED,)),
     _P.INTENT_PHASE_OPENED: frozenset((_P.INTENT_PHASE_AWARDED,)),
     _P.INTENT_PHASE_FILLED: frozenset((_P.INTENT_PHASE_AWARDED, _P.INTENT_PHASE_OPENED)),
     _P.INTENT_PHASE_SETTLED: frozenset((_P.INTENT_PHASE_CONFIRMED,)),
@@ -194,7 +199,8 @@ def retreat(state: State, phase: "IntentPhase.ValueType") -> State:
 def _advance_terminal(state: State, phase: "IntentPhase.ValueType") -> State:
     completed = state.status == _S.INTENT_STATUS_COMPLETED
     settles = completed and state.phase == _P.INTENT_PHASE_CONFIRMED and phase == _P.INTENT_PHASE_SETTLED
-    refunds = not completed and state.obligation == _O.OBLIGATION_ESCROWED and phase == _P.INTENT_PHASE_REFUNDED
+    # Of a completed intent too: anyone may refund an expired order before it is settled, and then the solver is unpaid.
+    refunds = state.obligation != _O.OBLIGATION_NONE and phase == _P.INTENT_PHASE_REFUNDED
     if not (settles or refunds):
         raise _illegal(state, phase)
     return State(state.status, phase, _O.OBLIGATION_NONE)

@@ -13,6 +13,7 @@ from intentmesh.embedded import endpoints as endpoints_file
 from intentmesh.embedded.anvil import AnvilChain
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.endpoints import (
+    TOKEN_FILE,
     ChainEndpoint,
     ContractAddresses,
     Endpoints,
@@ -36,7 +37,6 @@ from intentmesh.embedded.server import ServerPart
 from intentmesh.embedded.service import ServiceProcess
 from intentmesh.embedded.valkey import ValkeyServer
 
-TOKEN_FILE = "internal.token"  # noqa: S105 (a file's name)
 # US dollars, for the reference solver; `intentmesh up --price` adds to them.
 DEFAULT_PRICES = {"USDC": "1", "USDT": "1", "DAI": "1", "WETH": "2000"}
 
@@ -161,24 +161,24 @@ class _Services:
                 "the network file must refer to one key of role solver and at least one of role attester"
             )
 
-        common = {
-            "internal_token_file": str(self._make_token()),
-            "network_file": str(folder.path / "network.toml"),
-            "trusted_proxies": LOOPBACK,
-        }
+        # What the solver gets as well: it is no part of the mesh, and has no token that would let it speak for others.
+        outside = {"network_file": str(folder.path / "network.toml"), "trusted_proxies": LOOPBACK}
+        common = {**outside, "internal_token_file": str(self._make_token())}
         shared = {**common, "postgres_dsn": postgres.dsn("intentmesh"), "valkey_url": valkey.url}
         without_chains = {key: value for key, value in shared.items() if key != "network_file"}
         self.attesters = [
             ServiceProcess(
                 folder,
                 "attester",
-                {**common, "attester_key": key.reference, "postgres_dsn": postgres.dsn(f"attester_{number}")},
+                {**common, "key": key.reference, "postgres_dsn": postgres.dsn(f"attester_{number}")},
                 name=f"attester-{number}",
             )
             for number, key in enumerate(attester_keys, start=1)
         ]
         self.registries = self._replicas(
-            "solver_registry", {**without_chains, "approved_solvers": "*"}, options.workers
+            "solver_registry",
+            {**shared, "approved_solvers": "*"},
+            options.workers,
         )
         self.statuses = self._replicas("status", without_chains, options.workers)
         self.intakes = self._replicas("intake", shared, options.workers)
@@ -195,7 +195,7 @@ class _Services:
         self.solver = ServiceProcess(folder, "solver", {})
         self.solver.configure(
             {
-                **common,
+                **outside,
                 "postgres_dsn": postgres.dsn("solver"),
                 "solver_key": solver_key.reference,
                 "registry_target": registry_target,

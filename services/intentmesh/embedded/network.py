@@ -9,6 +9,7 @@ import tomli_w
 
 from intentmesh.chain.config import KeyReference, NetworkConfig, load_network
 from intentmesh.domain.signatures import address_of
+from intentmesh.domain.types import ChainId as DomainChainId
 from intentmesh.domain.types import format_address
 from intentmesh.embedded.anvil import AnvilChain, AnvilOptions, ChainId
 from intentmesh.embedded.data_folder import DataFolder
@@ -70,7 +71,7 @@ async def deploy_on(chains: tuple[AnvilChain, ...], folder: DataFolder) -> Netwo
     terms = DeploymentTerms(
         confirmations=CONFIRMATIONS, max_reorg_depth=MAX_REORG_DEPTH, block_time_seconds=BLOCK_TIME_S
     )
-    local = [LocalChain(chain.chain_id, chain.name, chain.rpc_url, chain.ws_url) for chain in chains]
+    local = [LocalChain(DomainChainId(chain.chain_id), chain.name, chain.rpc_url, chain.ws_url) for chain in chains]
     configs = await deploy_local_chains(local, terms)
     keys = tuple(_store_local_key(folder, index) for index in range(len(LOCAL_ACCOUNTS)))
     references = tuple(KeyReference.model_validate({"role": key.role, "key": key.reference}) for key in keys)

@@ -22,6 +22,7 @@ from intentmesh.embedded.ports import LOOPBACK
 from intentmesh.embedded.process import ChildProcess, ProcessSpec
 from intentmesh.embedded.programs import postgres_program
 from intentmesh.embedded.server import ServerPart
+from intentmesh.embedded.shared_memory import remove_left_behind
 from intentmesh.embedded.supervision import RestartPolicy, SupervisedProcess
 
 Dsn = NewType("Dsn", str)
@@ -68,6 +69,12 @@ class PostgresServer(ServerPart):
             await self._initialise(folder, account)
         spec = self._server_spec(folder / "data", account)
         return SupervisedProcess(spec, self._answers, ready_within_s=60.0, restart=self._restart)
+
+    async def stop(self) -> None:
+        try:
+            await super().stop()
+        finally:
+            remove_left_behind(self._folder.path / self.name / "data")
 
     async def create_database(self, name: str) -> Dsn:
         """Make a database owned by the role of the mesh, unless it is there; returns how to connect to it.

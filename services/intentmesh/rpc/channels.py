@@ -31,6 +31,7 @@ _OPTIONS: Sequence[tuple[str, Any]] = (
 )
 
 Metadata = tuple[tuple[str, str | bytes], ...]
+_BARE_SCHEMES = ("unix:", "ipv4:", "ipv6:")
 
 
 def open_channel(
@@ -57,7 +58,7 @@ def open_channel(
 
 def with_scheme(target: str) -> str:
     """`host:port` as `dns:///host:port`; what names a scheme stays."""
-    return target if ":/" in target or target.startswith("unix:") else f"dns:///{target}"
+    return target if ":/" in target or target.startswith(_BARE_SCHEMES) else f"dns:///{target}"
 
 
 class _MeshChannel(grpc.aio.Channel):

@@ -17,6 +17,8 @@ Check = Callable[[], Awaitable[None]]
 
 CHECK_TIMEOUT_SECONDS = 2.0
 STOPPING = "stopping"
+LIVENESS = "liveness"
+"""SERVING as long as the process answers, whatever the checks say: a store that is away must not restart the fleet."""
 
 
 class Health:
@@ -68,6 +70,7 @@ class Health:
         status = health_pb2.HealthCheckResponse.NOT_SERVING if failing else serving
         for name in self._names:
             await self._servicer.set(name, status)
+        await self._servicer.set(LIVENESS, serving)
 
 
 async def _passes(check: Check) -> str:

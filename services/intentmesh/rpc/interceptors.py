@@ -33,8 +33,11 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
 
-UNVALIDATED_METHODS = frozenset({"/intentmesh.v1.IntakeService/SubmitIntents"})
-"""Streams whose handler validates item by item, because one bad item must spoil nothing."""
+UNVALIDATED_METHODS = frozenset(
+    f"/intentmesh.v1.IntakeService/{method}" for method in ("SubmitIntent", "SubmitIntents", "ValidateIntent")
+)
+"""Handlers that validate for themselves: one bad item must spoil nothing, a dry run answers with violations, and a
+refused submission counts against its caller's limits."""
 
 DRAIN_RETRY_SECONDS = 0.5
 

@@ -13,12 +13,12 @@ import structlog
 import uvloop
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
-from prometheus_client import start_http_server
 
 from intentmesh.rpc.calls import CallTracker
 from intentmesh.rpc.health import Check, Health
 from intentmesh.rpc.interceptors import MeshInterceptor
 from intentmesh.rpc.logs import configure_logging
+from intentmesh.rpc.metrics_server import metrics_server
 from intentmesh.rpc.principals import CallerResolver
 from intentmesh.rpc.reflection import add_reflection
 from intentmesh.rpc.settings import S, ServiceSettings, SettingsError, exit_for_wrong_setting, load_settings
@@ -184,16 +184,12 @@ def _listen(server: grpc.aio.Server, address: str) -> str:
 @contextlib.contextmanager
 def _metrics_server(address: str) -> Iterator[str]:
     host, _, port = address.rpartition(":")
-    try:
-        server, thread = start_http_server(int(port), addr=host.strip("[]"))
-    except OSError as error:
-        raise SettingsError(f"metrics_listen: cannot listen on {address}: {error.strerror}") from error
-    try:
-        yield f"http://{_reachable(host)}:{server.server_port}/metrics"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with contextlib.ExitStack() as stack:
+        try:
+            taken = stack.enter_context(metrics_server(host.strip("[]"), int(port)))
+        except OSError as error:
+            raise SettingsError(f"metrics_listen: cannot listen on {address}: {error.strerror}") from error
+        yield f"http://{_reachable(host)}:{taken}/metrics"
 
 
 def _reachable(host: str) -> str:

@@ -1,6 +1,7 @@
 """A process with all four kinds of parts, for tests of how it ends.
 
-Run as `python -m tests.integration.embedded.doomed_mesh FOLDER`. When everything is ready it prints one line of JSON, the pid and the ports of each part, and waits to be ended.
+Run as `python -m tests.integration.embedded.doomed_mesh FOLDER`. When everything is ready it prints one line of JSON,
+the pid and the port of each part, and waits to be ended.
 """
 
 import asyncio

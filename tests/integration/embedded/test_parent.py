@@ -14,7 +14,7 @@ from intentmesh.embedded.ports import Port
 from intentmesh.embedded.probes import json_rpc
 from intentmesh.embedded.programs import REPOSITORY
 
-from tests.integration.embedded.census import gone, listens, shared_memory
+from tests.integration.embedded.census import gone, listens, shared_memory_of, still_there
 
 START_DEADLINE_S = 60
 
@@ -56,13 +56,13 @@ class DoomedMesh:
 async def test_parts__of_a_process_that_ends__end_with_it_and_can_be_continued(
     path: Path, number: signal.Signals
 ) -> None:
-    before = shared_memory()
     mesh = await DoomedMesh.start(path)
+    memory = shared_memory_of(*mesh.pids.values())
     await json_rpc(mesh.ports["alpha"], "anvil_mine", "0x7")
     await mesh.end(number)
     await gone(*mesh.pids.values())
     assert not [name for name, port in mesh.ports.items() if listens(port)]
-    assert shared_memory() <= before
+    assert still_there(memory) == set()
 
     second = await DoomedMesh.start(path)
     try:
@@ -74,19 +74,20 @@ async def test_parts__of_a_process_that_ends__end_with_it_and_can_be_continued(
 
 async def test_parts__of_a_process_killed_in_the_middle_of_its_start__end_with_it(path: Path) -> None:
     """Killed at moments spread over the first start, the making of the cluster included."""
-    before = shared_memory()
+    memory: set[str] = set()
     command = (sys.executable, "-m", "tests.integration.embedded.doomed_mesh", str(path))
     for delay_s in (0.7, 0.9, 1.1, 1.3):
         process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdout=asyncio.subprocess.DEVNULL)
         # A moment, not a condition: what matters is that each is another one.
         await asyncio.sleep(delay_s)
         children = await _children_of(process.pid)
+        memory |= shared_memory_of(*children)
         process.kill()
         await process.wait()
         await gone(*children)
-    assert shared_memory() <= before
     mesh = await DoomedMesh.start(path)
     await mesh.end(signal.SIGINT)
+    assert still_there(memory) == set()
 
 
 async def _children_of(pid: int) -> list[int]:

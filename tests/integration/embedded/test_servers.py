@@ -24,11 +24,12 @@ from intentmesh.embedded.probes import json_rpc
 from intentmesh.embedded.process import ChildProcess
 from intentmesh.embedded.programs import postgres_program
 from intentmesh.embedded.server import ServerPart
+from intentmesh.embedded.supervision import RestartPolicy
 from intentmesh.embedded.valkey import ValkeyServer
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from tests.integration.embedded.census import listens, processes_of, shared_memory
+from tests.integration.embedded.census import listens, processes_of, shared_memory_of, still_there
 
 CHAIN = AnvilOptions(ChainId(31337), state_interval_s=1)
 RICH = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -54,14 +55,14 @@ def folder() -> Iterator[DataFolder]:
 
 @each_server
 async def test_stop__of_a_server__leaves_no_process_port_or_shared_memory(folder: DataFolder, maker: Maker) -> None:
-    before = shared_memory()
     async with maker(folder, 0) as server:
         port, pid = server.port, server.process.pid
         assert pid is not None
         assert listens(port)
+        memory = shared_memory_of(pid)
     assert processes_of(pid) == []
     assert not listens(port)
-    assert shared_memory() <= before
+    assert still_there(memory) == set()
 
 
 @each_server
@@ -85,16 +86,18 @@ async def test_start__on_a_fixed_port__uses_it_twice_in_a_row(folder: DataFolder
 
 @each_server
 async def test_kill__of_a_server__starts_it_again_on_its_port(folder: DataFolder, maker: Maker) -> None:
-    before = shared_memory()
     async with maker(folder, 0) as server:
         port, pid = server.port, server.process.pid
         assert pid is not None
+        memory = shared_memory_of(pid)
         server.process.kill()
         await asyncio.wait_for(server.process.ready(), 30)
         assert server.process.pid != pid
         assert listens(port)
         assert processes_of(pid) == []
-    assert shared_memory() <= before
+        assert server.process.pid is not None
+        memory |= shared_memory_of(server.process.pid)
+    assert still_there(memory) == set()
 
 
 @each_server
@@ -170,6 +173,19 @@ async def test_postgres__where_nothing_is_closed__keeps_no_capability(folder: Da
         pytest.skip("the programs themselves are installed in a closed folder")
     async with PostgresServer(folder) as server:
         assert _capabilities(server) == 0
+
+
+async def test_postgres__killed_for_good__leaves_no_shared_memory(folder: DataFolder) -> None:
+    async with PostgresServer(folder, restart=RestartPolicy(most_in_a_row=0)) as server:
+        assert server.process.pid is not None
+        memory = shared_memory_of(server.process.pid)
+        assert len(memory) == 1, "its mark in System V memory, and nothing in /dev/shm"
+        server.process.kill()
+        await asyncio.wait_for(server.failed(), 20)
+        assert still_there(memory) == memory
+    assert still_there(memory) == set()
+    async with PostgresServer(folder):
+        pass
 
 
 async def test_postgres__with_a_wrong_password__refuses(folder: DataFolder) -> None:

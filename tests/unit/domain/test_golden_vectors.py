@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
-
 from intentmesh.domain.convert import order_from_proto
 from intentmesh.domain.digests import TokenDomain, erc3009_digest, fill_attestation_digest, permit2_digest
 from intentmesh.domain.order import Order, fill_data_hash, fill_record_hash, order_id, output_hash

@@ -1,0 +1,1 @@
+"""Executor: drives every accepted intent to its end, believing the chains and nobody else."""

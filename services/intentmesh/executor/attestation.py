@@ -1,0 +1,123 @@
+"""Collects the signatures that prove fills to the origin chain.
+
+Same-chain orders whose oracle is the output settler itself need none. Every attester is asked for itself; what comes
+back is checked before it is kept, so a wrong answer costs nobody a failed transaction.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from intentmesh.chain.config import NetworkConfig
+from intentmesh.domain.convert import output_to_proto
+from intentmesh.domain.digests import fill_attestation_digest
+from intentmesh.domain.errors import MeshError
+from intentmesh.domain.order import Order, fill_data_hash, output_hash
+from intentmesh.domain.signatures import recover
+from intentmesh.domain.types import Bytes32, IntentId, format_address, format_intent_id, parse_address, to_bytes32
+from intentmesh.executor.evidence import Fill
+from intentmesh.executor.gateway import Attesters
+from intentmesh.v1.attester_service_pb2 import AttestFillRequest, FillAttestation
+from intentmesh.v1.error_pb2 import ErrorReason
+
+log = structlog.get_logger(__name__)
+
+# By output hash, then by the attester's address text.
+Collected = Mapping[Bytes32, Mapping[str, FillAttestation]]
+
+
+def needs_attestation(order: Order) -> bool:
+    """Whether the fills must be proven to the origin by attesters."""
+    own_oracle = to_bytes32(order.input_oracle)
+    return any(
+        output.chain_id != order.origin_chain_id or output.settler != own_oracle or output.oracle != own_oracle
+        for output in order.outputs
+    )
+
+
+def agreeing(attestations: Sequence[FillAttestation], threshold: int) -> list[FillAttestation]:
+    """The largest set that states the same fill, by attester address; signatures over different data prove nothing
+    together. At most `threshold` of them, since the oracle is paid for by gas."""
+    by_statement: dict[str, list[FillAttestation]] = {}
+    for attestation in attestations:
+        by_statement.setdefault(attestation.data_hash, []).append(attestation)
+    largest = max(by_statement.values(), key=len, default=[])
+    return sorted(largest, key=lambda attestation: attestation.attester.lower())[:threshold]
+
+
+def enough(order: Order, collected: Collected, threshold: int) -> bool:
+    """Whether every output has the threshold of signatures."""
+    return all(
+        len(agreeing(list(collected.get(output_hash(output), {}).values()), threshold)) >= threshold
+        for output in order.outputs
+    )
+
+
+class AttestationCollector:
+    """Asks all configured attesters."""
+
+    def __init__(self, attesters: Attesters, network: NetworkConfig) -> None:
+        self._attesters = attesters
+        self._network = network
+
+    def threshold(self, order: Order) -> int:
+        """Signatures that the oracle of the origin wants."""
+        return self._network.chain(order.origin_chain_id).attestation_threshold
+
+    async def collect(
+        self, intent_id: IntentId, order: Order, fills: Sequence[Fill | None], have: Collected
+    ) -> list[FillAttestation]:
+        """Signatures that are new against `have`, as far as attesters give them now. Never raises for an attester."""
+        wanted = [fill for fill in fills if fill is not None and self._lacks(order, fill, have)]
+        asked = [self._ask(index, intent_id, order, fill) for fill in wanted for index in range(len(self._attesters))]
+        found = [attestation for attestation in await asyncio.gather(*asked) if attestation is not None]
+        return [
+            attestation
+            for attestation in found
+            if attestation.attester not in have.get(Bytes32(bytes.fromhex(attestation.output_hash[2:])), {})
+        ]
+
+    def _lacks(self, order: Order, fill: Fill, have: Collected) -> bool:
+        signed = list(have.get(output_hash(order.outputs[fill.output_index]), {}).values())
+        return len(agreeing(signed, self.threshold(order))) < self.threshold(order)
+
+    async def _ask(self, index: int, intent_id: IntentId, order: Order, fill: Fill) -> FillAttestation | None:
+        output = order.outputs[fill.output_index]
+        request = AttestFillRequest(
+            intent_id=format_intent_id(intent_id),
+            origin_chain_id=order.origin_chain_id,
+            input_oracle=format_address(order.input_oracle),
+            output=output_to_proto(output),
+            solver="0x" + fill.solver.hex(),
+            timestamp=fill.time,
+        )
+        try:
+            attestation = await self._attesters.attest(index, request)
+        except MeshError as error:
+            if error.reason != ErrorReason.ERROR_REASON_NOT_PROVEN:
+                log.warning("attester_did_not_sign", attester=index, reason=ErrorReason.Name(error.reason))
+            return None
+        if not signed_rightly(attestation, intent_id, order, fill):
+            log.error("attester_answered_wrongly", attester=index, claimed=attestation.attester)
+            return None
+        return attestation
+
+
+def signed_rightly(attestation: FillAttestation, intent_id: IntentId, order: Order, fill: Fill) -> bool:
+    """Whether the attestation is the named attester's signature of exactly this fill."""
+    output = order.outputs[fill.output_index]
+    digest = fill_attestation_digest(
+        order.origin_chain_id,
+        order.input_oracle,
+        output.chain_id,
+        output.oracle,
+        output.settler,
+        fill_data_hash(intent_id, output, fill.solver, fill.time),
+    )
+    if attestation.output_hash != "0x" + output_hash(output).hex():
+        return False
+    try:
+        return recover(digest, attestation.signature) == parse_address(attestation.attester)
+    except (MeshError, ValueError):
+        return False

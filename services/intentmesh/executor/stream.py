@@ -1,0 +1,107 @@
+"""One attachment to a solver's work: reads the updates of one Execute call in the background.
+
+Updates are news, not evidence: each only makes the executor look at the chains sooner.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from intentmesh.domain.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    MeshError,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+)
+from intentmesh.executor.attempts import StreamEnd
+from intentmesh.executor.gateway import Solvers
+from intentmesh.v1.error_pb2 import ErrorReason
+from intentmesh.v1.solver_service_pb2 import ExecuteRequest, ExecuteResponse, ExecuteStage
+
+log = structlog.get_logger(__name__)
+
+# The same call would be refused again.
+_REFUSALS = (InvalidArgument, FailedPrecondition, PermissionDenied, Unauthenticated)
+_LAST_STAGES = {
+    ExecuteStage.EXECUTE_STAGE_SETTLED: StreamEnd.SETTLED,
+    ExecuteStage.EXECUTE_STAGE_RELEASED: StreamEnd.RELEASED,
+    ExecuteStage.EXECUTE_STAGE_FAILED: StreamEnd.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the call ended and what was said."""
+
+    end: StreamEnd
+    reason: ErrorReason.ValueType
+    message: str
+
+
+class Attachment:
+    """An Execute call that is being read. Use as a context; leaving it drops the call."""
+
+    def __init__(self, solvers: Solvers, solver_id: str, request: ExecuteRequest, news: asyncio.Event) -> None:
+        self._solvers = solvers
+        self._solver_id = solver_id
+        self._request = request
+        self._news = news
+        self._task: asyncio.Task[Ending] | None = None
+        # The solver has answered under this award.
+        self.delivered = False
+
+    @property
+    def award_number(self) -> int:
+        return self._request.award_number
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the call ended; None while it runs."""
+        if self._task is None or not self._task.done():
+            return None
+        return self._task.result()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._read())
+        self._task.add_done_callback(lambda _task: self._news.set())
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _read(self) -> Ending:
+        try:
+            async with self._solvers.execute(self._solver_id, self._request) as updates:
+                async for update in updates:
+                    self.delivered = True
+                    self._news.set()
+                    log.debug("solver_update", stage=ExecuteStage.Name(update.stage), message=update.message)
+                    if update.stage in _LAST_STAGES:
+                        return _told(update)
+            return Ending(self._unclear(), ErrorReason.ERROR_REASON_UNSPECIFIED, "the solver ended the stream")
+        except NotFound as error:
+            return Ending(StreamEnd.UNREACHED, error.reason, error.message)
+        except _REFUSALS as error:
+            log.warning("solver_refused_award", solver_id=self._solver_id, reason=ErrorReason.Name(error.reason))
+            return Ending(StreamEnd.REFUSED, error.reason, error.message)
+        except DeadlineExceeded as error:
+            return Ending(self._unclear(), error.reason, error.message)
+        except MeshError as error:
+            return Ending(self._unclear(), error.reason, error.message)
+
+    def _unclear(self) -> StreamEnd:
+        return StreamEnd.CUT if self.delivered else StreamEnd.UNREACHED
+
+
+def _told(update: ExecuteResponse) -> Ending:
+    return Ending(_LAST_STAGES[update.stage], update.reason, update.message)

@@ -1,0 +1,86 @@
+"""A submission that is well formed: what the checks look at."""
+
+from dataclasses import dataclass
+
+from intentmesh.chain.config import ChainConfig, NetworkConfig
+from intentmesh.domain.order import Order, order_id
+from intentmesh.domain.signatures import Erc3009Signatures, Permit2Signature
+from intentmesh.domain.types import Bytes32, ChainId, IntentId, clean_address
+from intentmesh.v1.intent_pb2 import IntentType
+
+OrderSignature = Permit2Signature | Erc3009Signatures
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A signed order as submitted, structure checked and nothing else.
+
+    `signature` is None where its bytes are no order signature; `intent_id` and `origin` are None where the origin chain
+    is not served. Both are violations, and what depends on them is skipped.
+    """
+
+    order: Order
+    declared_type: "IntentType.ValueType"
+    raw_signature: bytes
+    signature: OrderSignature | None
+    signature_fault: str
+    origin: ChainConfig | None
+    destination: ChainConfig | None
+    intent_id: IntentId | None
+
+    def admissible(self) -> "Admissible | None":
+        """Itself with everything known; None where that is not so."""
+        if self.signature is None or self.origin is None or self.destination is None or self.intent_id is None:
+            return None
+        return Admissible(
+            order=self.order,
+            intent_type=self.declared_type,
+            raw_signature=self.raw_signature,
+            signature=self.signature,
+            origin=self.origin,
+            destination=self.destination,
+            intent_id=self.intent_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Admissible:
+    """A candidate whose shape was found right, so that everything about it is known."""
+
+    order: Order
+    intent_type: "IntentType.ValueType"
+    raw_signature: bytes
+    signature: OrderSignature
+    origin: ChainConfig
+    destination: ChainConfig
+    intent_id: IntentId
+
+    @property
+    def permit2_nonce(self) -> int | None:
+        """The nonce this intent holds at Permit2; None for ERC-3009, whose nonce is the order id."""
+        return self.order.nonce if isinstance(self.signature, Permit2Signature) else None
+
+
+def find_origin(network: NetworkConfig, order: Order) -> ChainConfig | None:
+    """The chain on which the order is escrowed, if it is served."""
+    return network.find(order.origin_chain_id)
+
+
+def find_destination(network: NetworkConfig, order: Order) -> ChainConfig | None:
+    """The one chain of all outputs, if there is one and it is served."""
+    chain_ids: set[ChainId] = {output.chain_id for output in order.outputs}
+    return network.find(chain_ids.pop()) if len(chain_ids) == 1 else None
+
+
+def intent_id_of(order: Order, origin: ChainConfig | None) -> IntentId | None:
+    """The order's id at the settler of its origin chain."""
+    return None if origin is None else order_id(order, origin.input_settler)
+
+
+def is_clean(word: Bytes32) -> bool:
+    """Whether the word is an address."""
+    try:
+        clean_address(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""Reading intents: one by its id, which is as good as a secret; many only by those they belong to."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from intentmesh.domain.errors import FieldViolation, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from intentmesh.domain.types import IntentId, format_intent_id, parse_address
+from intentmesh.intake.page_tokens import Cursor, decode_page_token, encode_page_token
+from intentmesh.rpc.principals import Principal, PrincipalKind
+from intentmesh.store import executions, intents
+from intentmesh.store.intents import IntentFilter, PageKey
+from intentmesh.store.pool import Connection, Pool
+from intentmesh.store.rows import IntentRow
+from intentmesh.v1.error_pb2 import ErrorReason
+from intentmesh.v1.intake_service_pb2 import ListIntentsRequest
+from intentmesh.v1.intent_pb2 import Intent
+
+DEFAULT_PAGE_SIZE = 50
+
+
+class Reader:
+    """Raises the errors of asyncpg when the store is away."""
+
+    def __init__(self, pool: Pool, *, anonymous_lists: bool) -> None:
+        self._pool = pool
+        self._anonymous_lists = anonymous_lists
+
+    async def get(self, intent_id: IntentId) -> Intent:
+        """Raises NotFound."""
+        async with self._pool.acquire() as conn:
+            row = await intents.get_intent(conn, intent_id)
+            if row is None:
+                raise NotFound("There is no such intent.", metadata={"resource": format_intent_id(intent_id)})
+            return (await _to_protos(conn, [row]))[0]
+
+    async def list(self, request: ListIntentsRequest, caller: Principal) -> tuple[list[Intent], str]:
+        """A page, newest first, and the token of the next one ("" on the last).
+
+        Raises Unauthenticated, PermissionDenied, InvalidArgument.
+        """
+        self._require_allowed(request.user, caller)
+        cursor = decode_page_token(request)
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        async with self._pool.acquire() as conn:
+            # One more than asked for tells whether there is another page.
+            rows = await intents.list_intents(conn, _filter(request), _after(cursor), size + 1)
+            page = rows[:size]
+            found = await _to_protos(conn, page)
+        if len(rows) <= size:
+            return found, ""
+        return found, encode_page_token(Cursor(page[-1].created_at, page[-1].intent_id), request)
+
+    def _require_allowed(self, user: str, caller: Principal) -> None:
+        if self._anonymous_lists or caller.kind is PrincipalKind.OPERATOR:
+            return
+        if caller.kind is PrincipalKind.ANONYMOUS:
+            raise Unauthenticated("Listing intents needs the user's or an operator's principal.")
+        if caller.kind is not PrincipalKind.USER or not user or caller.name.lower() != user.lower():
+            raise PermissionDenied("You may list only your own intents.")
+
+
+async def _to_protos(conn: Connection, rows: Sequence[IntentRow]) -> list[Intent]:
+    transactions = await executions.list_transactions_of(conn, [row.intent_id for row in rows])
+    return [intents.to_proto(row, transactions=transactions.get(row.intent_id, ())) for row in rows]
+
+
+def _filter(request: ListIntentsRequest) -> IntentFilter:
+    return IntentFilter(
+        user=parse_address(request.user) if request.user else None,
+        statuses=tuple(request.statuses),
+        types=tuple(request.types),
+        created_from=_time(request, "create_time_from"),
+        created_to=_time(request, "create_time_to"),
+    )
+
+
+def _time(request: ListIntentsRequest, field: str) -> datetime | None:
+    if not request.HasField(field):  # type: ignore[arg-type]  # the stub lists the names it takes
+        return None
+    timestamp: Timestamp = getattr(request, field)
+    try:
+        return timestamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        reason, message = ErrorReason.ERROR_REASON_INVALID_FIELD, "is not a time between the years 1 and 9999"
+        raise InvalidArgument(
+            f"{field} {message}.", reason=reason, violations=[FieldViolation(field, reason, message)]
+        ) from None
+
+
+def _after(cursor: Cursor | None) -> PageKey | None:
+    return None if cursor is None else PageKey(cursor.created_at, cursor.intent_id)

@@ -1,0 +1,95 @@
+"""Settings of the intake service. Durations in seconds; lists in the environment are `a,b,c`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from intentmesh.domain.types import Address, parse_address
+from intentmesh.intake.checks.chain import ChainCheckSettings
+from intentmesh.intake.policy import Policy
+from intentmesh.intake.rate_limits import Limit, Limits
+from intentmesh.rpc.settings import CommaSeparated, ServiceSettings
+
+_POLICY = Policy()
+_CHAIN = ChainCheckSettings()
+_LIMITS = Limits()
+
+
+def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        parse_address(value)
+    return values
+
+
+Addresses = Annotated[CommaSeparated, AfterValidator(_addresses)]
+
+
+class IntakeSettings(ServiceSettings):
+    """What the intake can be told."""
+
+    postgres_dsn: str = Field(repr=False, min_length=1)
+    valkey_url: str = Field(repr=False, min_length=1)
+    network_file: Path
+    postgres_pool_size: int = Field(10, ge=1)
+
+    intake_enabled: bool = True
+    minimum_fill_seconds: int = Field(_POLICY.minimum_fill_seconds, ge=0)
+    maximum_fill_seconds: int = Field(_POLICY.maximum_fill_seconds, gt=0)
+    maximum_lock_seconds: int = Field(_POLICY.maximum_lock_seconds, gt=0)
+    attestation_margin_seconds: int = Field(_POLICY.attestation_margin_seconds, ge=0)
+    finalise_margin_seconds: int = Field(_POLICY.finalise_margin_seconds, ge=0)
+    maximum_open_intents_per_user: int = Field(_POLICY.maximum_open_intents_per_user, ge=1)
+    callbacks_allowed: bool = _POLICY.callbacks_allowed
+    banned_users: Addresses = ()
+    banned_recipients: Addresses = ()
+    banned_tokens: Addresses = ()
+
+    chain_check_timeout_seconds: float = Field(_CHAIN.timeout, gt=0)
+    funds_cache_seconds: float = Field(_CHAIN.funds_cache, ge=0)
+    code_cache_seconds: float = Field(_CHAIN.code_cache, ge=0)
+
+    requests_per_minute: int = Field(_LIMITS.requests.amount, ge=1)
+    new_intents_per_15_minutes: int = Field(_LIMITS.new_intents.amount, ge=1)
+    # Principals of class `service`.
+    service_requests_per_minute: int = Field(600_000, ge=1)
+    service_new_intents_per_15_minutes: int = Field(9_000_000, ge=1)
+
+    anonymous_lists: bool = False
+    """Anyone may list intents. For a mesh on one machine, where there is nobody to hide them from."""
+
+    def policy(self) -> Policy:
+        return Policy(
+            intake_enabled=self.intake_enabled,
+            minimum_fill_seconds=self.minimum_fill_seconds,
+            maximum_fill_seconds=self.maximum_fill_seconds,
+            maximum_lock_seconds=self.maximum_lock_seconds,
+            attestation_margin_seconds=self.attestation_margin_seconds,
+            finalise_margin_seconds=self.finalise_margin_seconds,
+            maximum_open_intents_per_user=self.maximum_open_intents_per_user,
+            callbacks_allowed=self.callbacks_allowed,
+            banned_users=_address_set(self.banned_users),
+            banned_recipients=_address_set(self.banned_recipients),
+            banned_tokens=_address_set(self.banned_tokens),
+        )
+
+    def limits(self) -> Limits:
+        return _limits(self.requests_per_minute, self.new_intents_per_15_minutes)
+
+    def service_limits(self) -> Limits:
+        return _limits(self.service_requests_per_minute, self.service_new_intents_per_15_minutes)
+
+    def chain_checks(self) -> ChainCheckSettings:
+        return ChainCheckSettings(
+            timeout=self.chain_check_timeout_seconds,
+            funds_cache=self.funds_cache_seconds,
+            code_cache=self.code_cache_seconds,
+        )
+
+
+def _address_set(values: tuple[str, ...]) -> frozenset[Address]:
+    return frozenset(parse_address(value) for value in values)
+
+
+def _limits(requests_per_minute: int, new_intents_per_15_minutes: int) -> Limits:
+    return Limits(requests=Limit(requests_per_minute, 60), new_intents=Limit(new_intents_per_15_minutes, 15 * 60))

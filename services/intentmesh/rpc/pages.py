@@ -1,0 +1,45 @@
+"""Page tokens (AIP-158): opaque, and good only for the query they were issued for."""
+
+import base64
+import binascii
+import hashlib
+import json
+from typing import Any
+
+from intentmesh.domain.errors import InvalidArgument
+from intentmesh.v1.error_pb2 import ErrorReason
+
+DEFAULT_PAGE_SIZE = 50
+MAX_PAGE_SIZE = 500
+
+
+def page_size(asked: int) -> int:
+    """Items of a page: 0 asks for the default, more than the maximum gets the maximum."""
+    return min(asked, MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
+
+
+def encode_page_token(query: str, position: str | int) -> str:
+    """A token that goes on after `position`. `query` names the call and all its filters."""
+    text = json.dumps([_fingerprint(query), position], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def decode_page_token(query: str, token: str, kind: type[str] | type[int]) -> Any:
+    """The position, of type `kind`. Raises InvalidArgument (INVALID_PAGE_TOKEN), also for a token of another query."""
+    try:
+        fingerprint, position = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        raise _invalid("the page token is malformed") from None
+    if type(position) is not kind or (isinstance(position, int) and not 0 <= position < 2**63):
+        raise _invalid("the page token is malformed")
+    if fingerprint != _fingerprint(query):
+        raise _invalid("the page token belongs to another query")
+    return position
+
+
+def _fingerprint(query: str) -> str:
+    return hashlib.sha256(query.encode()).hexdigest()[:16]
+
+
+def _invalid(message: str) -> InvalidArgument:
+    return InvalidArgument(message, reason=ErrorReason.ERROR_REASON_INVALID_PAGE_TOKEN)

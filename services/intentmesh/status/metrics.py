@@ -1,0 +1,38 @@
+"""Metrics of the status service. Labels are bounded: two methods, levels of the cache, reasons of the protos."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+METHODS = ("WatchIntent", "WatchIntents")
+CLOSES = ("ENDED", "CLIENT_GONE", "SLOW_READER", "STREAM_CLOSED", "OVERLOADED", "OTHER")
+
+OPEN_STREAMS = Gauge("status_open_streams", "Streams open now", ["method"])
+STREAM_CLOSES = Counter("status_stream_closes_total", "Streams closed by reason", ["method", "reason"])
+EVENTS_SENT = Counter("status_events_sent_total", "Events written to streams", ["method"])
+REPLAYED_EVENTS = Counter("status_replayed_events_total", "Events read from the store for one reader", ["method"])
+REFUSED_TOKENS = Counter("status_refused_tokens_total", "Resume tokens refused", ["reason"])
+GAPS = Counter("status_gaps_total", "Events that were found in the store, not hinted")
+EVENT_DELAY_SECONDS = Histogram(
+    "status_event_delay_seconds",
+    "From an event's time to its arrival at this replica",
+    ["way"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+FEED_BACKLOG_EVENTS = Gauge("status_feed_backlog_events", "Events that have no feed position yet")
+FEED_BACKLOG_SECONDS = Gauge("status_feed_backlog_seconds", "Age of the oldest event without a feed position")
+STATUS_READS = Counter("status_reads_total", "GetIntentStatus by the level that answered", ["source"])
+
+
+def start_at_zero() -> None:
+    """Register the series before the first call: a rate over a series that appears later misses its start."""
+    for method in METHODS:
+        OPEN_STREAMS.labels(method)
+        EVENTS_SENT.labels(method)
+        REPLAYED_EVENTS.labels(method)
+        for reason in CLOSES:
+            STREAM_CLOSES.labels(method, reason)
+    for source in ("MEMORY", "VALKEY", "STORE", "UNKNOWN"):
+        STATUS_READS.labels(source)
+    for reason in ("INVALID_RESUME_TOKEN", "FILTER_CHANGED", "EPOCH_CHANGED", "POSITION_TOO_OLD"):
+        REFUSED_TOKENS.labels(reason)
+    for way in ("hint", "feed"):
+        EVENT_DELAY_SECONDS.labels(way)

@@ -1,0 +1,47 @@
+"""StatusService: thin handlers that read the request, ask the one who knows, and hand over bytes."""
+
+from typing import Any
+
+from intentmesh.domain.types import parse_intent_id
+from intentmesh.rpc.principals import current_principal
+from intentmesh.status.access import Access
+from intentmesh.status.feed import Feed
+from intentmesh.status.filters import WatchFilter
+from intentmesh.status.hub import Hub
+from intentmesh.status.statuses import Statuses
+from intentmesh.status.streams import Context, Streams
+from intentmesh.status.watch_intent import watch_intent
+from intentmesh.status.watch_intents import watch_intents
+from intentmesh.v1.status_service_pb2 import GetIntentStatusRequest, WatchIntentRequest, WatchIntentsRequest
+from intentmesh.v1.status_service_pb2_grpc import StatusServiceServicer
+
+
+class StatusServicer(StatusServiceServicer):
+    """Answers are ready bytes: the server's interceptor passes them on as they are. The watches write by themselves."""
+
+    def __init__(self, statuses: Statuses, hub: Hub, feed: Feed, streams: Streams, access: Access) -> None:
+        self._statuses = statuses
+        self._hub = hub
+        self._feed = feed
+        self._streams = streams
+        self._access = access
+
+    async def GetIntentStatus(self, request: GetIntentStatusRequest, context: Context) -> Any:
+        """See the proto."""
+        answer = await self._statuses.get(parse_intent_id(request.intent_id), request.min_sequence)
+        return answer.snapshot.response(answer.source)
+
+    async def WatchIntent(self, request: WatchIntentRequest, context: Context) -> None:  # type: ignore[override]  # the stub knows generators only
+        """See the proto."""
+        async with self._streams.open("WatchIntent", context) as stream:
+            intent_id = parse_intent_id(request.intent_id)
+            await watch_intent(self._hub, self._streams, stream, intent_id, request.after_sequence, request.end)
+
+    async def WatchIntents(self, request: WatchIntentsRequest, context: Context) -> None:  # type: ignore[override]  # the stub knows generators only
+        """See the proto."""
+        wanted = WatchFilter.of(request)
+        async with self._streams.open("WatchIntents", context) as stream:
+            self._access.require_watch(wanted, current_principal())
+            await watch_intents(
+                self._feed, self._streams, stream, wanted, request.resume_token, from_start=request.from_start
+            )

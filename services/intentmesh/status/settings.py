@@ -1,0 +1,34 @@
+"""What the status service can be told. Times are in seconds."""
+
+from pydantic import Field
+
+from intentmesh.rpc.settings import ServiceSettings
+
+
+class StatusSettings(ServiceSettings):
+    """Environment: INTENTMESH_MAX_STREAMS and so on."""
+
+    postgres_pool_size: int = Field(10, ge=2)
+    anonymous_lists: bool = False
+    """Callers without a principal may watch intents that they do not name by id. For development only."""
+
+    max_streams: int = Field(20_000, gt=0)
+    heartbeat_seconds: float = Field(10.0, gt=0, lt=15)
+    """A silent stream gets a message this often; the protos promise one within 15 s."""
+    write_timeout_seconds: float = Field(10.0, gt=0)
+    """A reader that takes longer for one message is closed as a slow one."""
+    stream_age_seconds: float = Field(1800.0, gt=0)
+    """Streams are closed as planned after about this long."""
+    max_message_events: int = Field(500, gt=0)
+    max_message_bytes: int = Field(262_144, gt=0)
+    """Both bound what one stream has in hand at a time."""
+
+    poll_seconds: float = Field(1.0, gt=0)
+    """How late a watch may hear of an event whose hint was lost."""
+    stamp_seconds: float = Field(0.1, gt=0)
+    """How late an event may get its feed position when its hint was lost."""
+    feed_events_kept: int = Field(20_000, gt=0)
+    feed_bytes_kept: int = Field(33_554_432, gt=0)
+    idle_histories_kept: int = Field(2_000, ge=0)
+
+    cached_statuses: int = Field(50_000, gt=0)

@@ -1,0 +1,94 @@
+-- name: upsert_solver
+-- Registers a solver, or replaces what its newest signature says. A signature older than the newest changes nothing.
+INSERT INTO solvers (solver_id, address, endpoint, name, signed_time, capabilities)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (solver_id) DO UPDATE
+SET endpoint = EXCLUDED.endpoint,
+    name = EXCLUDED.name,
+    signed_time = EXCLUDED.signed_time,
+    capabilities = EXCLUDED.capabilities,
+    heartbeat_at = now(),
+    deregistered_at = NULL,
+    failures = 0,
+    trips = 0,
+    benched_until = NULL
+WHERE solvers.signed_time < EXCLUDED.signed_time
+   OR (solvers.signed_time = EXCLUDED.signed_time AND solvers.endpoint = EXCLUDED.endpoint
+       AND solvers.deregistered_at IS NULL)
+RETURNING *
+
+-- name: deregister_solver
+-- Takes a solver out, unless it has signed something newer.
+UPDATE solvers SET deregistered_at = now(), signed_time = $2
+WHERE solver_id = $1 AND signed_time <= $2
+RETURNING solver_id
+
+-- name: get_solver
+-- One solver.
+SELECT * FROM solvers WHERE solver_id = $1
+
+-- name: lock_solvers
+-- Locks solvers in the order of their ids, so that two writers never wait for each other.
+SELECT * FROM solvers WHERE solver_id = ANY ($1::text[]) ORDER BY solver_id FOR UPDATE
+
+-- name: list_solvers
+-- A page of all solvers, deregistered ones included, by id.
+SELECT * FROM solvers WHERE solver_id > $1 ORDER BY solver_id LIMIT $2
+
+-- name: live_solvers
+-- Solvers that may be asked some time.
+SELECT * FROM solvers WHERE deregistered_at IS NULL ORDER BY solver_id LIMIT $1
+
+-- name: decide_solver
+-- An operator's decision.
+UPDATE solvers SET approved = $2, disabled = $3 WHERE solver_id = $1 RETURNING *
+
+-- name: save_capabilities
+-- What the solver said it serves.
+UPDATE solvers SET capabilities = $2 WHERE solver_id = $1
+
+-- name: heartbeat
+-- The solver lives.
+UPDATE solvers SET heartbeat_at = now() WHERE solver_id = $1 AND deregistered_at IS NULL RETURNING solver_id
+
+-- name: save_availability
+-- State of the breaker.
+UPDATE solvers SET failures = $2, trips = $3, benched_until = $4 WHERE solver_id = $1
+
+-- name: claim_probe
+-- Lets one competition ask a benched solver again; the others pass it over until its answer is known or $2 has come.
+UPDATE solvers SET benched_until = $2
+WHERE solver_id = $1 AND benched_until = $3
+RETURNING solver_id
+
+-- name: insert_auction
+-- Stores a competition, unless one of this intent and round is stored: the first result is the result.
+INSERT INTO auctions (auction_id, intent_id, round, order_hash, payload)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+RETURNING auction_id
+
+-- name: get_auction
+-- One competition.
+SELECT * FROM auctions WHERE auction_id = $1
+
+-- name: list_auctions
+-- Competitions of an intent, newest round first.
+SELECT * FROM auctions WHERE intent_id = $1 AND round < $2 ORDER BY round DESC LIMIT $3
+
+-- name: insert_outcome
+-- Stores what became of an award, once.
+INSERT INTO outcomes (intent_id, award_number, solver_id, payload)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (intent_id, award_number) DO NOTHING
+RETURNING outcome_number
+
+-- name: count_judged_award
+-- Adds an award to the solver's standing; $2 is 1 where it settled as promised.
+UPDATE solvers SET won = won + 1, settled = settled + $2 WHERE solver_id = $1 RETURNING *
+
+-- name: list_outcomes
+-- Outcomes, newest first; of all solvers where $1 is empty.
+SELECT * FROM outcomes
+WHERE ($1 = '' OR solver_id = $1) AND outcome_number < $2
+ORDER BY outcome_number DESC LIMIT $3

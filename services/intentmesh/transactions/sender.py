@@ -1,0 +1,293 @@
+"""Sends transactions of one signer on one chain: each request at most once, whatever crashes in between.
+
+    simulate → plan and sign → ledger: BROADCAST → send → wait for inclusion, replacing what gets stuck
+
+Planning and the first send happen one at a time, so a transaction that no pool took always holds the last nonce handed
+out, and its nonce can be taken back. Waiting happens side by side.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from intentmesh.chain.client import ChainClient
+from intentmesh.chain.errors import ChainUnavailable, Reverted
+from intentmesh.domain.types import format_address
+from intentmesh.transactions.classification import ErrorClass, classify
+from intentmesh.transactions.inclusion import Inclusion
+from intentmesh.transactions.lease import Connection, LeaseTaken, Pool, SignerLease
+from intentmesh.transactions.ledger import Ledger
+from intentmesh.transactions.model import (
+    Attempt,
+    AttemptState,
+    GasCapExceeded,
+    KeyReused,
+    Price,
+    Purpose,
+    ResultStatus,
+    SenderSettings,
+    SignerBusy,
+    SignerOutOfFunds,
+    TransactionRequest,
+    TransactionResult,
+)
+from intentmesh.transactions.signers import Signer
+
+_log = structlog.get_logger(__name__)
+
+Clock = Callable[[], float]
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class TransactionSender:
+    """The sender of one signer on one chain. The pool is of the ledger's database and needs two connections or more.
+
+    `clock` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        client: ChainClient,
+        signer: Signer,
+        settings: SenderSettings | None = None,
+        *,
+        clock: Clock = time.time,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._pool = pool
+        self._client = client
+        self._signer = signer
+        self._settings = settings or SenderSettings()
+        self._clock = clock
+        self._sleep = sleep
+        self._ledger = Ledger(client.chain_id, signer.address)
+        self._lease = SignerLease(pool, client.chain_id, signer.address)
+        self._turn = asyncio.Lock()
+        self._running: dict[str, _Running] = {}
+        self._paused: str | None = None
+
+    @property
+    def signer(self) -> Signer:
+        return self._signer
+
+    @property
+    def paused(self) -> str | None:
+        """Why the signer rests at the moment; None when it does not."""
+        return self._paused
+
+    async def execute(self, request: TransactionRequest) -> TransactionResult:
+        """Sees the request through to its result.
+
+        A second call with the same key attaches to the first, or returns its result. Cancelling a call does not stop
+        the transaction. Raises KeyReused, GasCapExceeded, SignerOutOfFunds, SignerBusy, and ChainUnavailable when the
+        deadline passes without any word from the chain; after each of these the same call may be made again.
+        """
+        running = self._running.get(request.key)
+        if running is None:
+            return await asyncio.shield(self._start(request))
+        if running.request.names_another_than(request):
+            raise KeyReused(f"the key {request.key} stands for another transaction")
+        return await asyncio.shield(running.task)
+
+    async def recover(self) -> list[str]:
+        """Takes up what an earlier run left unfinished; returns the keys. The results come by `execute`.
+
+        Raises LeaseTaken when another process sends for this signer: then nothing was left.
+        """
+        async with self._turn:
+            connection = await self._lease.connection()
+            left = await self._ledger.unfinished(connection)
+        for request in left:
+            if request.key not in self._running:
+                self._start(request)
+        return [request.key for request in left]
+
+    async def close(self) -> None:
+        """Stops waiting; what was sent stays sent, and `recover` of a later run takes it up."""
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._lease.release()
+
+    def _start(self, request: TransactionRequest) -> "asyncio.Task[TransactionResult]":
+        task = asyncio.create_task(self._see_through(request), name=f"transaction {request.key}")
+        self._running[request.key] = _Running(request, task)
+        task.add_done_callback(partial(self._forget, request.key))
+        return task
+
+    def _forget(self, key: str, task: "asyncio.Task[TransactionResult]") -> None:
+        self._running.pop(key, None)
+        # Whoever attached has seen the error; after a recovery nobody has.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("transaction_not_sent", key=key, chain_id=self._client.chain_id, error=str(error))
+
+    # --- one request ---
+
+    async def _see_through(self, request: TransactionRequest) -> TransactionResult:
+        for _ in range(self._settings.max_rejections):
+            begun = await self._take_up(request) or await self._begin(request)
+            if isinstance(begun, TransactionResult):
+                return begun
+            result = await self._inclusion(request, begun).wait()
+            if result is not None:
+                return result
+            # Its nonce went to a transaction that is not ours, or no pool took it: priced and sent anew.
+            await self._sleep(self._settings.poll_seconds)
+        return TransactionResult(None, ResultStatus.REJECTED)
+
+    async def _take_up(self, request: TransactionRequest) -> list[Attempt]:
+        """What was signed for this key before and is, or may get, included."""
+        async with self._pool.acquire() as connection:
+            await self._ledger.register(connection, request)
+            return _standing(await self._ledger.lineage(connection, request.key))
+
+    async def _begin(self, request: TransactionRequest) -> list[Attempt] | TransactionResult:
+        """The first attempt, given to a node; or the result when it cannot come to one."""
+        while True:
+            if self._is_over(request):
+                return TransactionResult(None, ResultStatus.EXPIRED)
+            try:
+                gas_limit = await self._simulate(request)
+                price = await self._price()
+                if await self._can_pay(request, gas_limit, price):
+                    async with self._turn:
+                        return await self._plan_and_send(request, gas_limit, price)
+                await self._rest(request, SignerOutOfFunds("the signer cannot pay for gas"))
+            except Reverted as revert:
+                _log.info("transaction_would_revert", key=request.key, revert=revert.name, rule=classify(revert).value)
+                return TransactionResult(None, ResultStatus.REJECTED, revert=revert.name)
+            except LeaseTaken:
+                await self._rest(request, SignerBusy("another process sends for this signer"))
+                # Which may be sending just this.
+                if standing := await self._take_up(request):
+                    return standing
+            except ChainUnavailable as error:
+                await self._rest(request, self._judge(error))
+
+    def _judge(self, error: ChainUnavailable) -> Exception:
+        """What to tell if the deadline passes while the trouble lasts. Raises it when no waiting helps."""
+        match classify(error):
+            case ErrorClass.PROGRAMMING_ERROR:
+                raise error
+            case ErrorClass.OUT_OF_FUNDS:
+                self._pause(error.cause)
+                return SignerOutOfFunds("the signer cannot pay for gas")
+            case _:
+                return error
+
+    async def _simulate(self, request: TransactionRequest) -> int:
+        """The gas limit to give it. Raises Reverted, GasCapExceeded."""
+        needed = await self._client.estimate_gas(self._signer.address, request.to, request.data, request.value)
+        if needed > self._settings.gas_cap:
+            raise GasCapExceeded(f"{request.key} needs {needed} gas; the cap is {self._settings.gas_cap}")
+        return min(math.ceil(needed * self._settings.gas_margin), self._settings.gas_cap)
+
+    async def _price(self) -> Price:
+        fees = await self._client.fees()
+        cap = self._settings.max_fee_cap
+        return Price(min(fees.max_fee, cap), min(fees.priority_fee, cap))
+
+    async def _can_pay(self, request: TransactionRequest, gas_limit: int, price: Price) -> bool:
+        """Looks before a node refuses; pauses the signer and wakes it up again."""
+        needed = gas_limit * price.max_fee + request.value
+        balance = await self._client.balance(self._signer.address)
+        if balance >= needed:
+            if self._paused is not None:
+                _log.info("signer_resumed", signer=format_address(self._signer.address))
+            self._paused = None
+            return True
+        self._pause(f"holds {balance} wei, needs {needed}")
+        return False
+
+    async def _plan_and_send(self, request: TransactionRequest, gas_limit: int, price: Price) -> list[Attempt]:
+        connection = await self._lease.connection()
+        # Another process may have done it before we had the lease.
+        if standing := _standing(await self._ledger.lineage(connection, request.key)):
+            return standing
+        nonce = await self._next_nonce(connection)
+        attempt = await self._write_down(connection, request, nonce, gas_limit, price)
+        return [await self._inclusion(request, [attempt]).broadcast(connection, attempt)]
+
+    async def _next_nonce(self, connection: Connection) -> int:
+        """The nonce for a new transaction: never below what was handed out, unless nobody holds that nonce any more.
+
+        Transactions that the chain lost (a restarted pool, a reorganisation) are sent again on the way, since nothing
+        behind them could ever be included.
+        """
+        handed_out = await self._ledger.next_nonce(connection)
+        pending = await self._client.nonce(self._signer.address, "pending")
+        for nonce in range(pending, handed_out):
+            raw = await self._ledger.raw_of_nonce(connection, nonce)
+            if raw is None:
+                return nonce
+            try:
+                await self._client.send_raw(raw)
+            except ChainUnavailable as error:
+                _log.warning("lost_transaction_not_taken", nonce=nonce, cause=error.cause)
+        return max(pending, handed_out)
+
+    async def _write_down(
+        self, connection: Connection, request: TransactionRequest, nonce: int, gas_limit: int, price: Price
+    ) -> Attempt:
+        signed = self._signer.sign_transaction(
+            chain_id=self._client.chain_id,
+            nonce=nonce,
+            to=request.to,
+            data=request.data,
+            value=request.value,
+            gas_limit=gas_limit,
+            price=price,
+        )
+        async with connection.transaction():
+            return await self._ledger.plan(connection, request.key, nonce, Purpose.CALL, signed, gas_limit, price)
+
+    # --- waiting ---
+
+    def _inclusion(self, request: TransactionRequest, lineage: list[Attempt]) -> Inclusion:
+        return Inclusion(
+            request,
+            lineage,
+            client=self._client,
+            signer=self._signer,
+            ledger=self._ledger,
+            pool=self._pool,
+            lease=self._lease,
+            turn=self._turn,
+            settings=self._settings,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+
+    def _is_over(self, request: TransactionRequest) -> bool:
+        return request.deadline is not None and self._clock() >= request.deadline
+
+    async def _rest(self, request: TransactionRequest, reason: Exception) -> None:
+        """Waits a little. Raises `reason` when the deadline would pass meanwhile."""
+        pause = self._settings.recheck_seconds
+        if request.deadline is not None and self._clock() + pause >= request.deadline:
+            raise reason
+        await self._sleep(pause)
+
+    def _pause(self, why: str) -> None:
+        if self._paused is None:
+            _log.error("signer_paused", signer=format_address(self._signer.address), why=why)
+        self._paused = why
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    request: TransactionRequest
+    task: "asyncio.Task[TransactionResult]"
+
+
+def _standing(lineage: list[Attempt]) -> list[Attempt]:
+    """The lineage, unless a cancellation has taken its nonce: then the request may be planned anew."""
+    cancelled = any(a.purpose is Purpose.CANCEL and a.state is AttemptState.CONFIRMED for a in lineage)
+    return [] if cancelled else lineage

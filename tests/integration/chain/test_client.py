@@ -1,0 +1,156 @@
+"""The client over several endpoints, some of them bad."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from intentmesh.chain.client import ChainClient, ChainClients
+from intentmesh.chain.config import ChainConfig, NetworkConfig
+from intentmesh.chain.errors import ChainUnavailable, EndpointError
+from intentmesh.chain.output_settler import OutputSettler
+from intentmesh.chain.records import TransactionHash
+from intentmesh.domain.types import to_bytes32
+
+from tests.fixtures.servers import LocalChains
+from tests.fixtures.signed_orders import swap_order
+from tests.integration.chain.conftest import SOLVER, Hands
+
+HttpHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def with_urls(chain: ChainConfig, *urls: str, timeout_seconds: float = 0.5) -> ChainConfig:
+    return chain.model_copy(update={"rpc_urls": urls, "rpc_timeout_seconds": timeout_seconds})
+
+
+@asynccontextmanager
+async def bad_endpoint(answer: bytes | None) -> AsyncIterator[str]:
+    """Accepts and answers every request with these bytes as the body; None never answers."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if answer is None:
+            await reader.read()
+        else:
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode() + answer)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+BAD_ANSWERS = {
+    "silent": None,
+    "no JSON": b"<html>502</html>",
+    "neither": b'{"jsonrpc":"2.0","id":1}',
+    "no object": b"[]",
+    "trouble of its own": b'{"jsonrpc":"2.0","id":1,"error":{"code":-32005,"message":"limit exceeded"}}',
+    "odd error": b'{"jsonrpc":"2.0","id":1,"error":"no"}',
+}
+
+
+@pytest.mark.parametrize("answer", BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
+async def test_client__first_endpoint_bad__the_second_answers(network: NetworkConfig, answer: bytes | None) -> None:
+    chain = network.chains[0]
+    async with bad_endpoint(answer) as bad, ChainClient(with_urls(chain, bad, chain.rpc_urls[0])) as client:
+        assert (await client.head()).number > 0
+
+
+@pytest.mark.parametrize("answer", BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
+async def test_client__every_endpoint_bad__unavailable_and_never_anything_else(
+    network: NetworkConfig, answer: bytes | None
+) -> None:
+    async with bad_endpoint(answer) as bad, ChainClient(with_urls(network.chains[0], bad, bad)) as client:
+        with pytest.raises(ChainUnavailable) as caught:
+            await client.head()
+    assert bad not in caught.value.message
+    assert caught.value.retry_after is not None
+
+
+async def test_client__nobody_listens__unavailable_at_once_and_the_rest_steps_in(network: NetworkConfig) -> None:
+    chain = network.chains[0]
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    async with ChainClient(with_urls(chain, nowhere)) as client:
+        with pytest.raises(ChainUnavailable):
+            await client.head()
+    async with ChainClient(with_urls(chain, nowhere, chain.rpc_urls[0])) as client:
+        assert (await client.head()).number > 0
+
+
+async def test_client__endpoint_of_another_chain__is_not_believed(network: NetworkConfig) -> None:
+    alpha, beta = network.chains
+    async with ChainClient(with_urls(alpha, beta.rpc_urls[0])) as client:
+        with pytest.raises(ChainUnavailable):
+            await client.head()
+    async with ChainClient(with_urls(alpha, beta.rpc_urls[0], alpha.rpc_urls[0])) as client:
+        assert await client.code(alpha.input_settler)
+
+
+async def test_send_raw__refused__keeps_the_nodes_own_words(chain_clients: ChainClients) -> None:
+    client = next(iter(chain_clients.all.values()))
+    with pytest.raises(EndpointError) as caught:
+        await client.send_raw(b"\x02\x01")
+    assert caught.value.text
+    assert caught.value.text not in caught.value.message
+
+
+async def test_call__no_contract_there__unavailable_rather_than_an_answer(
+    network: NetworkConfig, chain_clients: ChainClients
+) -> None:
+    settler = OutputSettler(chain_clients.of(network.chains[0].chain_id), SOLVER)
+    signed = await swap_order(network, chain_clients)
+    with pytest.raises(ChainUnavailable):
+        await settler.fill_record(signed.intent_id, to_bytes32(SOLVER))
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 1000])
+async def test_logs__in_windows__none_missed_none_twice(
+    network: NetworkConfig, chain_clients: ChainClients, hands: Hands, window: int
+) -> None:
+    chain = network.chains[0].model_copy(update={"log_window_blocks": window})
+    solver = to_bytes32(SOLVER)
+    async with ChainClients(NetworkConfig(chains=(chain,))) as clients:
+        settler = OutputSettler(clients.of(chain.chain_id))
+        signed = await swap_order(network, chain_clients)
+        start = (await settler.client.head()).number
+        for later in range(4):
+            # Fills are permissionless: anything may be filled under anybody's order id.
+            output = replace(signed.output, amount=later + 1)
+            await hands.send(chain, settler.address, settler.encode_fill(signed.intent_id, output, 2**40, solver))
+            await hands.mine(chain, later)
+        fills = await settler.find_fills(signed.intent_id, start)
+    assert [fill.final_amount for fill in fills] == [1, 2, 3, 4]
+
+
+async def test_receipt__unknown_transaction__is_none(chain_clients: ChainClients) -> None:
+    client = next(iter(chain_clients.all.values()))
+    assert await client.receipt(TransactionHash(bytes(32))) is None
+    assert await client.transaction(TransactionHash(bytes(32))) is None
+    assert await client.block(10**9) is None
+
+
+async def test_final_block__is_as_deep_as_configured(network: NetworkConfig, chains: LocalChains, hands: Hands) -> None:
+    del chains
+    chain = network.chains[0].model_copy(update={"confirmations": 3, "max_reorg_depth": 5})
+    await hands.mine(chain, 10)
+    async with ChainClient(chain) as client:
+        head, final = await client.head(), await client.final_block()
+    assert final is not None
+    assert head.number - final.number + 1 == chain.final_depth == 6
+
+
+async def test_fees__of_a_running_chain__leave_room(chain_clients: ChainClients) -> None:
+    fees = await next(iter(chain_clients.all.values())).fees()
+    assert fees.max_fee >= 2 * fees.base_fee
+    assert fees.priority_fee >= 0

@@ -1,0 +1,142 @@
+"""ValidateIntent, GetIntent, ListIntents."""
+
+import pytest
+from intentmesh.domain.types import format_address, format_intent_id
+from intentmesh.v1.error_pb2 import ErrorReason
+from intentmesh.v1.intake_service_pb2 import (
+    GetIntentRequest,
+    ListIntentsRequest,
+    SubmitIntentRequest,
+    ValidateIntentRequest,
+    ValidateIntentResponse,
+)
+from intentmesh.v1.intent_pb2 import IntentStatus, IntentType
+
+from tests.fixtures.orders import OTHER, OTHER_KEY, USER, erc3009_request, id_of, make_order, permit2_request
+from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused
+
+OPERATOR = principal("operator:ops")
+
+
+def _told(response: ValidateIntentResponse) -> set[tuple[str, str]]:
+    return {(ErrorReason.Name(v.reason).removeprefix("ERROR_REASON_"), v.field) for v in response.violations}
+
+
+async def _validate(intake: Intake, request: SubmitIntentRequest) -> ValidateIntentResponse:
+    return await intake.stub.ValidateIntent(ValidateIntentRequest(intent=request))
+
+
+async def test_validate_intent__right_order__has_no_violations_and_stores_nothing(intake: Intake) -> None:
+    order = make_order(intake.network.chains[0])
+    response = await _validate(intake, permit2_request(intake.network, order))
+    assert _told(response) == set()
+    assert response.intent_id == format_intent_id(id_of(intake.network, order))
+    assert await intake.is_empty()
+
+
+async def test_validate_intent__faults_of_every_layer__are_told_at_once(intake: Intake) -> None:
+    alpha = intake.network.chains[0]
+    await intake.stub.SubmitIntent(permit2_request(intake.network, make_order(alpha, nonce=5)))
+    order = make_order(alpha, nonce=5, fill_deadline=1_700_000_000, user=USER)
+    too_much = make_order(alpha).inputs[0].__class__(alpha.tokens["USDC"].address, 10**30)
+    order = make_order(alpha, nonce=5, fill_deadline=1_700_000_000, inputs=(too_much,))
+    response = await _validate(intake, permit2_request(intake.network, order, key=OTHER_KEY))
+    assert _told(response) == {
+        ("INSUFFICIENT_VALID_TO", "order.fill_deadline"),
+        ("WRONG_OWNER", "signature"),
+        ("DUPLICATE_NONCE", "order.nonce"),
+        ("INSUFFICIENT_BALANCE", "order.inputs[0]"),
+    }
+
+
+async def test_validate_intent__empty_submission__names_what_is_missing(intake: Intake) -> None:
+    response = await _validate(intake, SubmitIntentRequest())
+    assert _told(response) == {("MISSING_FIELD", field) for field in ("order", "signature", "type")}
+    assert response.intent_id == ""
+
+
+async def test_validate_intent__stored_already__would_be_accepted(intake: Intake) -> None:
+    request = permit2_request(intake.network, make_order(intake.network.chains[0]))
+    await intake.stub.SubmitIntent(request)
+    assert _told(await _validate(intake, request)) == set()
+
+
+async def test_get_intent__unknown__is_not_found(intake: Intake) -> None:
+    error = await refused(intake.stub.GetIntent(GetIntentRequest(intent_id="0x" + "00" * 32)))
+    assert type(error).__name__ == "NotFound"
+    error = await refused(intake.stub.GetIntent(GetIntentRequest(intent_id="0x12")))
+    assert reason_of(error) == "INVALID_FIELD"
+
+
+async def _fill(intake: Intake, count: int) -> list[str]:
+    """Intents in the sequence of their creation."""
+    ids = []
+    for number in range(count):
+        order = make_order(intake.network.chains[0], get="WETH" if number % 2 else "USDC")
+        ids.append((await intake.stub.SubmitIntent(permit2_request(intake.network, order))).intent_id)
+    return ids
+
+
+async def test_list_intents__in_pages_while_others_arrive__shows_each_once_newest_first(intake: Intake) -> None:
+    existing = await _fill(intake, 7)
+    request, seen = ListIntentsRequest(page_size=3), []
+    while True:
+        page = await intake.stub.ListIntents(request, metadata=OPERATOR)
+        seen += [intent.intent_id for intent in page.intents]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+        await _fill(intake, 1)
+    assert seen == existing[::-1]
+
+
+async def test_list_intents__filters__hold_together(intake: Intake) -> None:
+    await _fill(intake, 4)
+    other = erc3009_request(intake.network, make_order(intake.network.chains[0], user=OTHER), key=OTHER_KEY)
+    theirs = (await intake.stub.SubmitIntent(other)).intent_id
+
+    async def ids(**fields: object) -> list[str]:
+        page = await intake.stub.ListIntents(ListIntentsRequest(**fields), metadata=OPERATOR)
+        return [intent.intent_id for intent in page.intents]
+
+    assert len(await ids()) == 5
+    assert await ids(user=format_address(OTHER)) == [theirs]
+    assert len(await ids(user=format_address(USER), types=[IntentType.INTENT_TYPE_TRANSFER])) == 2
+    assert len(await ids(statuses=[IntentStatus.INTENT_STATUS_PENDING])) == 5
+    assert await ids(statuses=[IntentStatus.INTENT_STATUS_FAILED]) == []
+    stored = (await intake.stub.GetIntent(GetIntentRequest(intent_id=theirs))).intent
+    assert await ids(create_time_from=stored.create_time) == [theirs]
+    assert theirs not in await ids(create_time_to=stored.create_time)
+
+
+async def test_list_intents__without_a_principal_that_may__is_refused(intake: Intake) -> None:
+    request = ListIntentsRequest(user=format_address(USER))
+    error = await refused(intake.stub.ListIntents(request))
+    assert (type(error).__name__, reason_of(error)) == ("Unauthenticated", "UNAUTHENTICATED")
+    stranger = principal("user:0x" + OTHER.hex())
+    error = await refused(intake.stub.ListIntents(request, metadata=stranger))
+    assert (type(error).__name__, reason_of(error)) == ("PermissionDenied", "NOT_ALLOWED")
+    owner = principal("user:0x" + USER.hex())
+    assert not (await intake.stub.ListIntents(request, metadata=owner)).intents
+    error = await refused(intake.stub.ListIntents(ListIntentsRequest(), metadata=owner))
+    assert reason_of(error) == "NOT_ALLOWED"
+
+
+async def test_list_intents__on_one_machine__anyone_may(start_intake: StartIntake) -> None:
+    async with start_intake(anonymous_lists=True) as intake:
+        (intent_id,) = await _fill(intake, 1)
+        page = await intake.stub.ListIntents(ListIntentsRequest())
+        assert [intent.intent_id for intent in page.intents] == [intent_id]
+
+
+@pytest.mark.parametrize("token", ["x", "not a token", "A" * 66])
+async def test_list_intents__token_of_nobody__is_refused(intake: Intake, token: str) -> None:
+    error = await refused(intake.stub.ListIntents(ListIntentsRequest(page_token=token), metadata=OPERATOR))
+    assert reason_of(error) == "INVALID_PAGE_TOKEN"
+
+
+async def test_list_intents__time_out_of_range__is_refused(intake: Intake) -> None:
+    request = ListIntentsRequest()
+    request.create_time_from.seconds = 2**62
+    error = await refused(intake.stub.ListIntents(request, metadata=OPERATOR))
+    assert reason_of(error) == "INVALID_FIELD"

@@ -1,0 +1,355 @@
+"""The sender on a real chain with a real ledger; only the moment of a crash is staged."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import asyncpg
+import pytest
+from intentmesh.chain.client import ChainClient
+from intentmesh.chain.config import ChainConfig, NetworkConfig
+from intentmesh.chain.records import BlockTag, TransactionHash
+from intentmesh.chain.tokens import Token
+from intentmesh.domain.types import Address, format_address
+from intentmesh.embedded.anvil import AnvilChain
+from intentmesh.embedded.deployment import local_accounts
+from intentmesh.embedded.probes import json_rpc
+from intentmesh.store.migrations import migrate
+from intentmesh.store.pool import open_pool
+from intentmesh.transactions.ledger import MIGRATIONS, SCHEMA
+from intentmesh.transactions.model import (
+    KeyReused,
+    ResultStatus,
+    SenderSettings,
+    SignerBusy,
+    SignerOutOfFunds,
+    TransactionRequest,
+    TransactionResult,
+)
+from intentmesh.transactions.sender import TransactionSender
+from intentmesh.transactions.signers import Signer
+
+from tests.fixtures.servers import LocalChains
+
+SIGNER = Signer(local_accounts("solver")[0].private_key)
+RECIPIENT = Address(bytes.fromhex("00000000000000000000000000000000000000aa"))
+QUICK = SenderSettings(poll_seconds=0.02, recheck_seconds=0.05, replace_after_seconds=60.0)
+WAIT_SECONDS = 10.0
+# Code that gives the selector 0x2916ae33 as its only reason.
+REVERTS_INVALID_ORDER_STATUS = "0x632916ae3360e01b5f5260045ffd"
+
+
+@dataclass
+class Bench:
+    """One chain, one ledger, and senders on them."""
+
+    anvil: AnvilChain
+    config: ChainConfig
+    client: ChainClient
+    pool: "asyncpg.Pool[asyncpg.Record]"
+    token: Token
+
+    def sender(
+        self,
+        settings: SenderSettings = QUICK,
+        client: ChainClient | None = None,
+        signer: Signer = SIGNER,
+    ) -> TransactionSender:
+        return TransactionSender(self.pool, client or self.client, signer, settings)
+
+    def transfer(self, key: str, amount: int = 5, deadline: float | None = None) -> TransactionRequest:
+        return TransactionRequest(
+            key, self.token.address, self.token.encode_transfer(RECIPIENT, amount), deadline=deadline
+        )
+
+    async def rpc(self, method: str, *params: object) -> Any:
+        return await json_rpc(self.anvil.port, method, *params)
+
+    async def attempts(self) -> list[asyncpg.Record]:
+        return await self.pool.fetch("SELECT * FROM transactions.attempts ORDER BY id")
+
+    async def received(self) -> int:
+        return await self.token.balance_of(RECIPIENT)
+
+    async def until(self, count: int, state: str = "BROADCAST") -> list[asyncpg.Record]:
+        """Waits for that many attempts in a state."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(found := [row for row in await self.attempts() if row["state"] == state]) < count:  # noqa: ASYNC110 (another process's)
+                await asyncio.sleep(0.02)
+        return found
+
+
+@pytest.fixture
+async def bench(network: NetworkConfig, chains: LocalChains, fresh_database: str) -> AsyncIterator[Bench]:
+    config = network.chains[0]
+    await migrate(fresh_database, MIGRATIONS, SCHEMA)
+    pool = await open_pool(fresh_database)
+    async with ChainClient(config) as client:
+        token = Token(client, config.tokens["USDC"].address)
+        yield Bench(chains.alpha, config, client, pool, token)
+        await json_rpc(chains.alpha.port, "evm_setAutomine", True)
+        await json_rpc(chains.alpha.port, "anvil_dropAllTransactions")
+    # A sender that a failed test left behind keeps a connection: closing politely would wait for it.
+    pool.terminate()
+
+
+@asynccontextmanager
+async def running(sender: TransactionSender) -> AsyncIterator[TransactionSender]:
+    try:
+        yield sender
+    finally:
+        await sender.close()
+
+
+class DyingClient(ChainClient):
+    """Its process dies before anything is sent."""
+
+    async def send_raw(self, raw: bytes) -> TransactionHash:  # noqa: ARG002 (never gets that far)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class StaleClient(ChainClient):
+    """Told an old nonce once, as by an endpoint that lags behind."""
+
+    stale: int | None = None
+
+    async def nonce(self, address: Address, block: BlockTag = "latest") -> int:
+        if block == "pending" and self.stale is not None:
+            stale, self.stale = self.stale, None
+            return stale
+        return await super().nonce(address, block)
+
+
+async def test_execute__a_transfer__is_included_and_written_down(bench: Bench) -> None:
+    async with running(bench.sender()) as sender:
+        result = await sender.execute(bench.transfer("one"))
+    assert result.status is ResultStatus.CONFIRMED
+    assert result.receipt is not None
+    assert result.receipt.transaction_hash == result.hash
+    assert await bench.received() == 5
+    (row,) = await bench.attempts()
+    assert (row["state"], row["hash"], row["purpose"]) == ("CONFIRMED", result.hash, "CALL")
+
+
+async def test_execute__the_same_key_many_times__one_transaction(bench: Bench) -> None:
+    before = await bench.client.nonce(SIGNER.address)
+    async with running(bench.sender()) as sender:
+        together = await asyncio.gather(*(sender.execute(bench.transfer("one")) for _ in range(5)))
+        later = await sender.execute(bench.transfer("one"))
+    async with running(bench.sender()) as restarted:
+        after_restart = await restarted.execute(bench.transfer("one"))
+    assert len({result.hash for result in (*together, later, after_restart)}) == 1
+    assert after_restart.status is ResultStatus.CONFIRMED
+    assert await bench.client.nonce(SIGNER.address) == before + 1
+    assert await bench.received() == 5
+
+
+async def test_execute__a_key_for_something_else__is_refused(bench: Bench) -> None:
+    async with running(bench.sender()) as sender:
+        await sender.execute(bench.transfer("one", 5))
+        with pytest.raises(KeyReused):
+            await sender.execute(bench.transfer("one", 6))
+    assert await bench.received() == 5
+
+
+async def test_execute__many_at_once__nonces_are_dense(bench: Bench) -> None:
+    before = await bench.client.nonce(SIGNER.address)
+    async with running(bench.sender()) as sender:
+        results = await asyncio.gather(*(sender.execute(bench.transfer(f"key {n}", 1)) for n in range(12)))
+    assert all(result.succeeded for result in results)
+    assert sorted(row["nonce"] for row in await bench.attempts()) == list(range(before, before + 12))
+    assert await bench.received() == 12
+
+
+async def test_recover__killed_between_ledger_and_broadcast__the_same_raw_transaction_is_sent(bench: Bench) -> None:
+    async with DyingClient(bench.config) as dying:
+        sender = bench.sender(client=dying)
+        call = asyncio.create_task(sender.execute(bench.transfer("one")))
+        (written,) = await bench.until(1)
+        await sender.close()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert await bench.client.transaction(TransactionHash(written["hash"])) is None
+
+    async with running(bench.sender()) as restarted:
+        assert await restarted.recover() == ["one"]
+        result = await restarted.execute(bench.transfer("one"))
+    assert result.hash == written["hash"]
+    (row,) = await bench.attempts()
+    assert (row["state"], row["raw"]) == ("CONFIRMED", written["raw"])
+    assert await bench.received() == 5
+
+
+async def test_recover__sent_and_killed__already_known_counts_as_sent(bench: Bench) -> None:
+    await bench.rpc("evm_setAutomine", False)
+    sender = bench.sender()
+    call = asyncio.create_task(sender.execute(bench.transfer("one")))
+    (written,) = await bench.until(1)
+    await wait_for_pool(bench, written["hash"])
+    await sender.close()
+    assert call.cancelled() or await asyncio.wait([call])
+    # As if the answer to the first send had been lost.
+    await bench.pool.execute("UPDATE transactions.attempts SET state = 'INDETERMINATE'")
+
+    async with running(bench.sender()) as restarted:
+        again = asyncio.create_task(restarted.execute(bench.transfer("one")))
+        await bench.until(1)
+        await bench.rpc("anvil_mine", "0x1")
+        result = await again
+    assert result.hash == written["hash"]
+    assert len(await bench.attempts()) == 1
+    assert await bench.received() == 5
+
+
+async def test_execute__nonce_too_low__resynchronises_and_is_sent_once(bench: Bench) -> None:
+    used = await bench.client.nonce(SIGNER.address)
+    await self_transfer(bench)
+    async with StaleClient(bench.config) as client:
+        client.stale = used
+        async with running(bench.sender(client=client)) as sender:
+            result = await sender.execute(bench.transfer("one"))
+    assert result.succeeded
+    assert [(row["nonce"], row["state"]) for row in await bench.attempts()] == [
+        (used, "REJECTED"),
+        (used + 1, "CONFIRMED"),
+    ]
+    assert await bench.received() == 5
+
+
+async def test_execute__would_revert__is_named_and_not_sent(bench: Bench) -> None:
+    before = await bench.client.nonce(SIGNER.address)
+    too_much = await bench.token.balance_of(SIGNER.address) + 1
+    async with running(bench.sender()) as sender:
+        refused = await sender.execute(bench.transfer("one", too_much))
+        assert refused == TransactionResult(None, ResultStatus.REJECTED, revert="ERC20InsufficientBalance")
+        assert await bench.attempts() == []
+        assert await bench.client.nonce(SIGNER.address) == before
+        mint = bench.token.encode_mint(SIGNER.address, 1)
+        assert (await sender.execute(TransactionRequest("mint", bench.token.address, mint))).succeeded
+        # What the contract refused may be right later: the key is not used up.
+        assert (await sender.execute(bench.transfer("one", too_much))).succeeded
+
+
+async def test_execute__out_of_funds__pauses_until_there_is_money(bench: Bench) -> None:
+    await bench.rpc("anvil_setBalance", format_address(SIGNER.address), hex(10**9))
+    async with running(bench.sender()) as sender:
+        with pytest.raises(SignerOutOfFunds):
+            await sender.execute(bench.transfer("late", deadline=time.time() + 0.3))
+        assert sender.paused is not None
+        waiting = asyncio.create_task(sender.execute(bench.transfer("one")))
+        await asyncio.wait([waiting], timeout=0.2)
+        assert not waiting.done()
+        await bench.rpc("anvil_setBalance", format_address(SIGNER.address), hex(10**18))
+        assert (await waiting).succeeded
+        assert sender.paused is None
+    assert await bench.received() == 5
+
+
+async def test_execute__stuck__is_replaced_at_the_same_nonce_for_at_least_13_percent_more(bench: Bench) -> None:
+    await bench.rpc("evm_setAutomine", False)
+    settings = replace(QUICK, replace_after_seconds=0.3)
+    async with running(bench.sender(settings)) as sender:
+        call = asyncio.create_task(sender.execute(bench.transfer("one")))
+        first, second = (await bench.until(2))[:2]
+        await wait_for_pool(bench, second["hash"])
+        await bench.rpc("anvil_mine", "0x1")
+        result = await call
+    assert result.succeeded
+    assert second["nonce"] == first["nonce"]
+    assert second["replacement_of"] == first["id"]
+    assert second["max_fee"] * 100 >= first["max_fee"] * 113
+    assert second["priority_fee"] * 100 >= first["priority_fee"] * 113
+    states = [row["state"] for row in await bench.attempts()]
+    assert states.count("CONFIRMED") == 1
+    assert states.count("REPLACED") == len(states) - 1
+    assert await bench.received() == 5
+
+
+async def test_execute__deadline_passes_while_pending__a_self_transfer_takes_the_nonce(bench: Bench) -> None:
+    await bench.rpc("evm_setAutomine", False)
+    async with running(bench.sender()) as sender:
+        call = asyncio.create_task(sender.execute(bench.transfer("one", deadline=time.time() + 0.3)))
+        written = await bench.until(2)
+        assert [row["purpose"] for row in written] == ["CALL", "CANCEL"]
+        await wait_for_pool(bench, written[1]["hash"])
+        await bench.rpc("anvil_mine", "0x1")
+        assert await call == TransactionResult(None, ResultStatus.EXPIRED)
+    assert [row["state"] for row in await bench.attempts()] == ["REPLACED", "CONFIRMED"]
+    assert await bench.received() == 0
+
+
+async def test_execute__reverts_when_included__is_told_with_its_name_and_for_good(bench: Bench) -> None:
+    await bench.rpc("evm_setAutomine", False)
+    async with running(bench.sender()) as sender:
+        call = asyncio.create_task(sender.execute(bench.transfer("one")))
+        (written,) = await bench.until(1)
+        await wait_for_pool(bench, written["hash"])
+        await bench.rpc("anvil_setCode", format_address(bench.token.address), REVERTS_INVALID_ORDER_STATUS)
+        await bench.rpc("anvil_mine", "0x1")
+        result = await call
+        assert (result.status, result.revert, result.hash) == (
+            ResultStatus.REVERTED,
+            "InvalidOrderStatus",
+            written["hash"],
+        )
+        assert (await sender.execute(bench.transfer("one"))).status is ResultStatus.REVERTED
+    assert [row["state"] for row in await bench.attempts()] == ["REVERTED"]
+
+
+async def test_execute__dropped_from_the_pool__is_sent_again(bench: Bench) -> None:
+    await bench.rpc("evm_setAutomine", False)
+    async with running(bench.sender()) as sender:
+        call = asyncio.create_task(sender.execute(bench.transfer("one")))
+        (written,) = await bench.until(1)
+        await wait_for_pool(bench, written["hash"])
+        await bench.rpc("anvil_dropAllTransactions")
+        await wait_for_pool(bench, written["hash"])
+        await bench.rpc("anvil_mine", "0x1")
+        assert (await call).hash == written["hash"]
+    assert len(await bench.attempts()) == 1
+
+
+async def test_next_nonce__chain_fell_back__what_it_lost_is_sent_again_first(bench: Bench) -> None:
+    snapshot = await bench.rpc("evm_snapshot")
+    async with running(bench.sender()) as sender:
+        lost = await sender.execute(bench.transfer("one", 5))
+        await bench.rpc("evm_revert", snapshot)
+        assert await bench.received() == 0
+        assert (await sender.execute(bench.transfer("two", 7))).succeeded
+        assert await bench.received() == 12
+        assert (await sender.execute(bench.transfer("one", 5))).hash == lost.hash
+
+
+async def test_lease__another_process_sends_for_the_signer__one_at_a_time(bench: Bench) -> None:
+    first, second = bench.sender(), bench.sender()
+    async with running(second):
+        async with running(first):
+            done = await first.execute(bench.transfer("one"))
+            # The outcome of the other process is told; a transaction of one's own has to wait.
+            assert (await second.execute(bench.transfer("one"))).hash == done.hash
+            with pytest.raises(SignerBusy):
+                await second.execute(bench.transfer("two", deadline=time.time() + 0.3))
+        assert (await second.execute(bench.transfer("two"))).succeeded
+
+
+async def test_ledger__a_final_row__never_changes(bench: Bench) -> None:
+    async with running(bench.sender()) as sender:
+        await sender.execute(bench.transfer("one"))
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="for good"):
+        await bench.pool.execute("UPDATE transactions.attempts SET state = 'BROADCAST'")
+
+
+async def wait_for_pool(bench: Bench, transaction_hash: bytes) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while await bench.client.transaction(TransactionHash(transaction_hash)) is None:  # noqa: ASYNC110 (another process's)
+            await asyncio.sleep(0.02)
+
+
+async def self_transfer(bench: Bench) -> None:
+    """A transaction of the signer that the ledger knows nothing of."""
+    sender = format_address(SIGNER.address)
+    await bench.rpc("eth_sendTransaction", {"from": sender, "to": sender, "value": "0x0"})
