@@ -3,36 +3,21 @@
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import click
 
+from intentmesh.cli.contracts_deploy import deploy_command, verify_command
+from intentmesh.cli.contracts_options import acceptances_of, json_option, repository_option, told
 from intentmesh.cli.output import Form, Output
-from intentmesh.contract_pipeline.acceptances import Acceptances, load_acceptances
 from intentmesh.contract_pipeline.audit import all_gates, audit
-from intentmesh.contract_pipeline.errors import PipelineError
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.mutation import MutationRun, Trial, load_mutants, mutation_gates
 from intentmesh.contract_pipeline.reports import GateReport, JsonValue, Verdict, verdict_of
 from intentmesh.contract_pipeline.workspace import Workspace
-from intentmesh.embedded.programs import REPOSITORY
 
-ACCEPTANCES_FILE = Path("contracts/accepted-findings.toml")
 REPORT_FOLDER = Path("build/audit")
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-repository_option = click.option(
-    "--repository",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=REPOSITORY,
-    help="Folder that holds contracts/ and build/; default: the one this command is installed from.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
 @click.group(name="contracts")
@@ -59,7 +44,7 @@ def audit_command(names: tuple[str, ...], repository: Path, as_json: bool) -> No
     """
     output = Output.choose(as_json)
     gates = [gate for gate in all_gates() if not names or gate.name in names]
-    reports = _told(lambda: _audit(repository, gates, output))
+    reports = told(lambda: _audit(repository, gates, output))
     verdict = verdict_of(reports)
     _write_report(repository, reports)
     if output.form is not Form.JSON:
@@ -83,7 +68,7 @@ def audit_command(names: tuple[str, ...], repository: Path, as_json: bool) -> No
 def mutants_command(names: tuple[str, ...], every_gate: bool, repository: Path, as_json: bool) -> None:
     """Put one mistake at a time into the contracts and see which gate notices. Exit code 0 only if all are noticed."""
     output = Output.choose(as_json)
-    trials = _told(lambda: _try_mutants(repository, names, every_gate, output))
+    trials = told(lambda: _try_mutants(repository, names, every_gate, output))
     survivors = [trial.mutant.name for trial in trials if not trial.caught]
     if output.form is not Form.JSON:
         columns = ("mutant", "promise it breaks", "noticed by", "first by", "seconds")
@@ -96,23 +81,14 @@ def mutants_command(names: tuple[str, ...], every_gate: bool, repository: Path, 
     sys.exit(1 if survivors else 0)
 
 
-def load_project_acceptances(repository: Path) -> Acceptances:
-    """The project's accepted findings as of today. Raises InvalidAcceptancesError."""
-    return load_acceptances(repository / ACCEPTANCES_FILE, datetime.now(UTC).date())
-
-
-def _told(action: Callable[[], R]) -> R:
-    """What the pipeline cannot do becomes one clear message and exit code 1."""
-    try:
-        return action()
-    except PipelineError as error:
-        raise click.ClickException(str(error)) from None
+command.add_command(deploy_command)
+command.add_command(verify_command)
 
 
 def _audit(repository: Path, gates: Sequence[Gate], output: Output) -> list[GateReport]:
     reports = []
     output.note(f"asking {', '.join(gate.name for gate in gates)}: this takes minutes")
-    for report in audit(Workspace.of(repository), gates, load_project_acceptances(repository)):
+    for report in audit(Workspace.of(repository), gates, acceptances_of(repository)):
         reports.append(report)
         if output.form is Form.JSON:
             output.record({"event": "gate", **report.to_json()}, line="")
@@ -127,7 +103,7 @@ def _try_mutants(repository: Path, names: tuple[str, ...], every_gate: bool, out
     if unknown:
         raise click.BadParameter(f"no mutant is called {', '.join(sorted(unknown))}")
     chosen = [mutant for mutant in mutants if not names or mutant.name in names]
-    run = MutationRun(Workspace.of(repository), mutation_gates(), load_project_acceptances(repository))
+    run = MutationRun(Workspace.of(repository), mutation_gates(), acceptances_of(repository))
     trials = []
     for trial in run.run(chosen, every_gate=every_gate):
         trials.append(trial)

@@ -8,7 +8,6 @@ PipelineError
 ├── NotBuiltError            a compiled contract is missing
 ├── InvalidNetworksError     the file of networks is missing or says something impossible
 ├── InvalidRecordError       a deployment record is missing or is not one
-├── UnreadableKeyError       a key that is referred to cannot be read
 ├── DeploymentError          a chain did not do what was asked
 └── NotConfirmedError        a deployment that needs a person's word did not get it
 """
@@ -44,10 +43,6 @@ class InvalidNetworksError(PipelineError):
 
 class InvalidRecordError(PipelineError):
     """A deployment record is missing or is not one."""
-
-
-class UnreadableKeyError(PipelineError):
-    """A key that is referred to cannot be read. The message never holds the key."""
 
 
 class DeploymentError(PipelineError):

@@ -87,6 +87,13 @@ class Workspace:
         """Raises ToolMissingError."""
         return _program("halmos", self.tools / ".envs" / "halmos" / "bin" / "halmos", "make audit-tools")
 
+    def tool_versions(self) -> dict[str, str]:
+        """What builds and judges, for a record. Raises ToolMissingError, ToolFailedError."""
+        return {
+            tool.name: self.run(tool, ("--version",), timeout_seconds=60).tail.partition("\n")[0]
+            for tool in (self.forge(), self.slither(), self.halmos())
+        }
+
     def run(
         self,
         program: Path,
