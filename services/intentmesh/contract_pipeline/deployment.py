@@ -5,7 +5,7 @@ what is missing.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -33,6 +33,9 @@ GAS_MARGIN_PERCENT = 20
 # A block's base fee can double within six full blocks.
 FEE_HEADROOM = 2
 DEFAULT_PRIORITY_FEE_WEI = 10**9
+
+# Told of a contract's address and transaction.
+Remember = Callable[[Address, TransactionHash], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,16 @@ class ChainDeployer:
         if wire.quantity(await self._rpc.request("eth_getBalance", account, "latest")) == 0:
             await self._rpc.request("anvil_setBalance", account, hex(10**22))
 
-    async def deploy(self, known: Mapping[Address, TransactionHash]) -> list[Deployed]:
+    async def deploy(
+        self, known: Mapping[Address, TransactionHash], remember: Remember = lambda *_: None
+    ) -> list[Deployed]:
         """Sends what is missing, one after the other, and waits until it is as deep as the chain's configuration says.
 
-        `known` are transactions of earlier runs, for the record. Raises DeploymentError.
+        `known` are transactions of earlier runs; `remember` is told of every one before it is sent. Raises
+        DeploymentError.
         """
         await self._require_surroundings()
-        return [await self._deploy(planned, known) for planned in self._plan.contracts]
+        return [await self._deploy(planned, known, remember) for planned in self._plan.contracts]
 
     async def verify(self, deployed: list[Deployed]) -> list[Finding]:
         """Every difference between plan and chain: code, immutables, arguments, and what the contracts answer."""
@@ -89,17 +95,26 @@ class ChainDeployer:
                 findings += await self._assert_answers(one)
         return findings
 
-    async def _deploy(self, planned: PlannedContract, known: Mapping[Address, TransactionHash]) -> Deployed:
+    async def _deploy(
+        self, planned: PlannedContract, known: Mapping[Address, TransactionHash], remember: Remember
+    ) -> Deployed:
         address = planned.address
+        transaction = known.get(address)
         if await self._code(address):
-            return Deployed(planned, self._plan.chain_id, address, known.get(address), sent=False)
-        transaction = await self._send(planned)
+            return Deployed(planned, self._plan.chain_id, address, transaction, sent=False)
+        if transaction is None or not await self._is_underway(transaction):
+            transaction = await self._send(planned, remember)
         await self._await_receipt(planned, transaction)
         if not await self._code(address):
             raise DeploymentError(f"{self._shown(planned)}: the transaction succeeded and no contract stands there")
         return Deployed(planned, self._plan.chain_id, address, transaction, sent=True)
 
-    async def _send(self, planned: PlannedContract) -> TransactionHash:
+    async def _is_underway(self, transaction: TransactionHash) -> bool:
+        """Whether a run that was killed sent it and the chain still has to include it."""
+        found: Any = await self._rpc.request("eth_getTransactionByHash", wire.data(transaction))
+        return found is not None and found.get("blockNumber") is None
+
+    async def _send(self, planned: PlannedContract, remember: Remember) -> TransactionHash:
         data = create2_calldata(planned.salt, planned.creation)
         sender = format_address(self._signer.address)
         message = {"from": sender, "to": format_address(CREATE2_DEPLOYER), "data": wire.data(data)}
@@ -115,6 +130,7 @@ class ChainDeployer:
                 gas_limit=estimate * (100 + GAS_MARGIN_PERCENT) // 100,
                 price=await self._price(),
             )
+            remember(planned.address, signed.hash)
             await self._rpc.request("eth_sendRawTransaction", wire.data(signed.raw), first_error_counts=True)
         except EndpointError as error:
             raise DeploymentError(f"{self._shown(planned)}: the chain refuses it: {error.text}") from error

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from intentmesh.chain.records import TransactionHash
 from intentmesh.contract_pipeline.reports import Finding, GateReport
 from intentmesh.domain.keccak import keccak
+from intentmesh.domain.types import Address
 
 _SOURCES = ("src/**/*.sol", "test/**/*", "foundry.toml", "limits.toml", "accepted-findings.toml", "package-lock.json")
 
@@ -18,15 +20,34 @@ class Journal:
         self._path = path
         self._fingerprint = fingerprint
         self._stages: dict[str, Mapping[str, Any]] = {}
+        # By chain id and address. They hold whatever became of the sources: an address follows from the code.
+        self._transactions: dict[str, str] = {}
 
-    def load(self) -> None:
-        """What an earlier run left; a file that is torn or of another fingerprint is as none."""
+    def load(self, *, resume: bool) -> None:
+        """What an earlier run left. Its stages count when it is resumed with the same fingerprint. A torn file is none."""
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return
-        if isinstance(content, dict) and content.get("fingerprint") == self._fingerprint:
+        if not isinstance(content, dict):
+            return
+        self._transactions = dict(content["transactions"])
+        if resume and content["fingerprint"] == self._fingerprint:
             self._stages = dict(content["stages"])
+
+    def remember(self, chain_id: int, address: Address, transaction: TransactionHash) -> None:
+        """A transaction that is about to be sent."""
+        self._transactions[f"{chain_id}/{address.hex()}"] = transaction.hex()
+        self._write()
+
+    def transactions(self, chain_id: int) -> dict[Address, TransactionHash]:
+        """Those of one chain, by the address of the contract that they make."""
+        found = {}
+        for key, transaction in self._transactions.items():
+            chain, _, address = key.partition("/")
+            if chain == str(chain_id):
+                found[Address(bytes.fromhex(address))] = TransactionHash(bytes.fromhex(transaction))
+        return found
 
     def passed(self, stage: str) -> GateReport | None:
         """The report of a stage that is done with."""
@@ -37,11 +58,16 @@ class Journal:
         return GateReport(stage, (), found["summary"], found["figures"], accepted, found["seconds"])
 
     def add(self, report: GateReport) -> None:
-        """Written at once or not at all."""
+        """A stage that is done with."""
         self._stages[report.gate] = report.to_json()
+        self._write()
+
+    def _write(self) -> None:
+        """At once or not at all."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".new")
-        temporary.write_text(json.dumps({"fingerprint": self._fingerprint, "stages": self._stages}), encoding="utf-8")
+        content = {"fingerprint": self._fingerprint, "stages": self._stages, "transactions": self._transactions}
+        temporary.write_text(json.dumps(content), encoding="utf-8")
         temporary.replace(self._path)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from intentmesh.contract_pipeline.record import DeploymentRecord, make_record, r
 from intentmesh.contract_pipeline.reports import Finding, GateReport, Verdict
 from intentmesh.contract_pipeline.workspace import Workspace
 from intentmesh.domain.keccak import keccak
-from intentmesh.domain.types import Address
+from intentmesh.domain.types import Address, ChainId
 from intentmesh.transactions.signers import Signer
 
 DEPLOY = "deploy"
@@ -89,15 +89,14 @@ class Pipeline:
         ones, and leaves no record."""
         mark = fingerprint(self._workspace.contracts, deployment.target.model_dump_json())
         journal = Journal(self._data_dir / "journals" / f"{deployment.name}-{deployment.target.version}.json", mark)
-        if resume:
-            journal.load()
+        journal.load(resume=resume)
         stages = self._pass_gates(journal)
         if _failed(stages):
             return Outcome(tuple(stages), None, 0)
         artifacts = Artifacts(self._workspace.artifacts)
         plans = plan_network(deployment.target, artifacts)
         self._require_predecessor(deployment, plans)
-        deployed = await self._deploy(deployment, plans, artifacts, stages)
+        deployed = await self._deploy(deployment, plans, artifacts, stages, None if dry_run else journal)
         transactions = sum(one.sent for one in deployed)
         if _failed(stages):
             return Outcome(tuple(stages), None, transactions)
@@ -138,8 +137,10 @@ class Pipeline:
         plans: Sequence[ChainPlan],
         artifacts: Artifacts,
         stages: list[GateReport],
+        journal: Journal | None,
     ) -> list[Deployed]:
-        """Neither of these stages is ever taken from a journal: the chain itself knows, and asking it is cheap."""
+        """Neither of these stages is ever taken from the journal: the chain itself knows, and asking it is cheap. What
+        is sent is noted there; a dry run, on forks that will be gone, has none."""
         known = self._known_transactions(deployment)
         deployed: list[Deployed] = []
         findings: list[Finding] = []
@@ -150,7 +151,7 @@ class Pipeline:
             async with ChainDeployer(plan, url, deployment.signer, artifacts) as deployer:
                 if plan.chain.local:
                     await deployer.prepare_local()
-                there = await deployer.deploy(known.get(plan.chain_id, {}))
+                there = await self._deploy_chain(deployer, plan.chain_id, known.get(plan.chain_id, {}), journal)
                 started = time.monotonic()
                 findings += await deployer.verify(there)
                 verifying += time.monotonic() - started
@@ -163,6 +164,20 @@ class Pipeline:
         summary = f"{len(deployed)} contracts are what was compiled and configured"
         self._conclude(GateReport(VERIFY, tuple(findings), summary, seconds=verifying), stages)
         return deployed
+
+    async def _deploy_chain(
+        self,
+        deployer: ChainDeployer,
+        chain_id: ChainId,
+        known: Mapping[Address, TransactionHash],
+        journal: Journal | None,
+    ) -> list[Deployed]:
+        if journal is None:
+            return await deployer.deploy(known)
+        return await deployer.deploy(
+            {**known, **journal.transactions(chain_id)},
+            lambda address, transaction: journal.remember(chain_id, address, transaction),
+        )
 
     async def _test_live(
         self, record: DeploymentRecord, stages: list[GateReport], journal: Journal

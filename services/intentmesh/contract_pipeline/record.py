@@ -42,7 +42,7 @@ class RecordedContract(_Model):
     # keccak256 of creation code with arguments, and of the runtime code with its immutables zero.
     creation_code_hash: Hex32
     runtime_code_hash: Hex32
-    transaction: Hex32 | None
+    transaction: Hex32 | None = None
 
 
 class DeploymentRecord(_Model):

@@ -59,7 +59,7 @@ class Site:
         )
 
 
-def make_target(chains: LocalChains, **changes: object) -> NetworkTarget:
+def make_target(running: LocalChains, **changes: object) -> NetworkTarget:
     """Two local chains with test tokens, two of two attesters."""
     content: dict[str, object] = {
         "version": "1",
@@ -69,7 +69,7 @@ def make_target(chains: LocalChains, **changes: object) -> NetworkTarget:
         "threshold": 2,
         "chains": [
             {"chain_id": chain.chain_id, "name": chain.name, "local": True, "test_tokens": TOKENS}
-            for chain in chains.both
+            for chain in running.both
         ],
     }
     return NetworkTarget.model_validate({**content, **changes})
