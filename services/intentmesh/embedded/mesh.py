@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from intentmesh.chain.config import ChainConfig
+from intentmesh.chain.network_file import write_network
 from intentmesh.domain.types import format_address
 from intentmesh.embedded import endpoints as endpoints_file
 from intentmesh.embedded.anvil import AnvilChain
@@ -28,7 +29,6 @@ from intentmesh.embedded.network import (
     deploy_on,
     make_local_chains,
     read_network,
-    write_network,
 )
 from intentmesh.embedded.parts import PartStack
 from intentmesh.embedded.ports import LOOPBACK
@@ -127,7 +127,7 @@ class Mesh:
         else:
             self._progress("deploying the contracts")
             network = await deploy_on(chains, self._folder)
-        write_network(network, self._folder.path / "network.toml")
+        write_network(self._folder.path / "network.toml", network.config)
         return network
 
     async def _stop(self) -> None:
