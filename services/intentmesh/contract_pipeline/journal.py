@@ -24,7 +24,7 @@ class Journal:
         self._transactions: dict[str, str] = {}
 
     def load(self, *, resume: bool) -> None:
-        """What an earlier run left. Its stages count when it is resumed with the same fingerprint. A torn file is none."""
+        """What an earlier run left. Its stages count when resumed with the same fingerprint; a torn file is none."""
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
