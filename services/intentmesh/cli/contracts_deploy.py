@@ -12,6 +12,7 @@ import click
 
 from intentmesh.chain.config import KeyReference
 from intentmesh.chain.errors import ChainUnavailable
+from intentmesh.cli.contracts_live import run_intents
 from intentmesh.cli.contracts_options import acceptances_of, json_option, repository_option, told
 from intentmesh.cli.output import Form, Output
 from intentmesh.contract_pipeline.artifacts import Artifacts
@@ -21,7 +22,7 @@ from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
 from intentmesh.contract_pipeline.errors import InvalidNetworksError, NotConfirmedError, PipelineError
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.networks import ChainTarget, NetworkTarget, load_networks, read_url
-from intentmesh.contract_pipeline.pipeline import Deployment, Outcome, Pipeline
+from intentmesh.contract_pipeline.pipeline import Deployment, LiveTest, Outcome, Pipeline
 from intentmesh.contract_pipeline.plan import plan_network
 from intentmesh.contract_pipeline.record import read_record, record_path
 from intentmesh.contract_pipeline.reports import Finding, GateReport, Verdict
@@ -125,7 +126,7 @@ async def _deploy(
         gates,
         acceptances_of(repository),
         BundleFolder(data_dir / "bundles"),
-        None,
+        _live_test(target),
         workspace.tool_versions(),
         lambda report: _show(output, report),
     )
@@ -192,6 +193,11 @@ async def _plainly(work: Awaitable[R]) -> R:
         return await work
     except (ChainUnavailable, EmbeddedError) as error:
         raise PipelineError(str(error)) from None
+
+
+def _live_test(target: NetworkTarget) -> LiveTest | None:
+    """Intents need tokens that anybody can mint; where there are none, the network before has been tested."""
+    return run_intents if all(chain.test_tokens for chain in target.chains) else None
 
 
 def _target(repository: Path, networks_file: Path | None, name: str) -> NetworkTarget:

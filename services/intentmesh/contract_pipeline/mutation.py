@@ -101,7 +101,7 @@ class MutationRun:
         Raises InvalidMutantError, ToolMissingError.
         """
         with tempfile.TemporaryDirectory(prefix="intentmesh-mutants-") as folder:
-            copy = self._workspace.copy(Path(folder) / "copy")
+            copy = self._workspace.copy(Path(folder) / "copy", with_build=True)
             for mutant in mutants:
                 with _changed(copy, mutant):
                     yield self._try(copy, mutant, every_gate)

@@ -16,6 +16,9 @@ _SHOWN_OUTPUT_CHARACTERS = 2_000
 # What a copy needs to compile and run the tests. Libraries are linked, not copied.
 _COPIED = ("src", "test", "tools", "foundry.toml", "package.json")
 _LINKED = ("node_modules",)
+# Below `build/`: what the tests read and no build of ours makes, and all there is.
+_FOREIGN_BUILDS = ("contracts/Permit2.sol",)
+_BUILDS = ("contracts", "forge-cache", "formal", "formal-cache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,11 @@ class Workspace:
     def artifacts(self) -> Path:
         return self.root / "build" / "contracts"
 
-    def copy(self, to: Path) -> "Workspace":
-        """The same sources, libraries and finished builds in an empty folder: there a change harms nobody."""
+    def copy(self, to: Path, *, with_build: bool = False) -> "Workspace":
+        """The same sources and libraries in an empty folder: there a change harms nobody.
+
+        `with_build` takes along what is compiled, so that only what is changed compiles again.
+        """
         (to / "contracts").mkdir(parents=True)
         for name in _COPIED:
             source = self.contracts / name
@@ -68,9 +74,9 @@ class Workspace:
         golden = self.root / "tests" / "golden"
         if golden.is_dir():
             shutil.copytree(golden, to / "tests" / "golden")
-        permit2 = self.artifacts / "Permit2.sol"
-        if permit2.is_dir():
-            shutil.copytree(permit2, to / "build" / "contracts" / "Permit2.sol")
+        for name in _BUILDS if with_build else _FOREIGN_BUILDS:
+            if (self.root / "build" / name).is_dir():
+                shutil.copytree(self.root / "build" / name, to / "build" / name)
         return Workspace(to, self.tools)
 
     def forge(self) -> Path:

@@ -9,6 +9,8 @@ from intentmesh.contract_pipeline.workspace import Workspace
 from intentmesh.embedded.programs import REPOSITORY
 
 FAST = ("attester-counts-twice", "low-offers-taken")
+# They compile the contracts with all their tests: a minute on a machine with nothing else to do.
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture

@@ -36,7 +36,6 @@ class InvariantGate:
             ("--match-contract", CAMPAIGN),
             profile=self.campaign.profile,
             timeout_seconds=TIMEOUT_SECONDS,
-            environment={"INTENTMESH_LONG_CAMPAIGN": str(self.campaign is FULL).lower()},
         )
         return self.judge(results)
 
