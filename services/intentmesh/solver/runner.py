@@ -127,7 +127,14 @@ class JobRunner:
         return Filling(job.intent_id, order, amounts, limits.fill_margin_seconds, settle)
 
     async def _end(self, job: Job, reason: Reason, message: str) -> bool:
-        """End a job that cannot go on. False when it must go on after all, or the chain does not answer now."""
+        """End a job that cannot go on. False when it must go on after all, or it cannot be told or stored now."""
+        try:
+            return await self._try_to_end(job, reason, message)
+        except Exception:  # noqa: BLE001 - a job whose end failed is not ended: it may have paid
+            _log.exception("job_end_failed")
+            return False
+
+    async def _try_to_end(self, job: Job, reason: Reason, message: str) -> bool:
         try:
             stage = await self._end_stage(job)
         except (MeshError, NotYet) as error:
