@@ -21,6 +21,7 @@ from tests.unit.solver.orders import (
     WETH,
     appraiser,
     bridge,
+    network,
     swap,
     with_output,
 )
