@@ -72,10 +72,14 @@ class AuctionStep:
         if not auction.HasField("winner"):
             return await self._nobody(work, progress, auction)
         if auction.winner.valid_until.ToMicroseconds() / 1e6 <= self._clock():
-            log.info("quote_lapsed", round=round_number)
+            # Or quotes that lapse at once would win round after round, and nobody else ever.
+            log.info("quote_lapsed", round=round_number, solver_id=auction.winner.solver_id)
+            lapsed = (*progress.excluded, auction.winner.solver_id)
+            progress = replace(progress, excluded=tuple(dict.fromkeys(lapsed)))
             return await self._journal.write(work, progress=progress), 0.0
         fresh = await self._observer.view(work)
-        if fresh.proven.nonce_gone or fresh.proven.filled >= Depth.SEEN:
+        late = self._clock() >= work.order.fill_deadline
+        if late or fresh.proven.nonce_gone or fresh.proven.filled >= Depth.SEEN:
             return work, 0.0
         return await self._award(work, progress, auction), 0.0
 

@@ -118,3 +118,41 @@ async def test_restart__killed_while_the_opening_is_pending__sends_no_second_one
     assert stages(updates)[-1] == "SETTLED"
     after = await transaction_counts(chain_clients)
     assert sum(after.values()) - sum(before.values()) == TRANSACTIONS_OF_AN_ORDER
+
+
+async def test_award__next_one_is_declined_while_the_fill_is_pending__is_seen_through_by_the_next_process(
+    solver_process: SolverProcess,
+    network: NetworkConfig,
+    chain_clients: ChainClients,
+    chains: LocalChains,
+    mesh: tuple[TestAttesters, str],
+) -> None:
+    signed = bridge(network)
+    mesh[0].orders[signed.intent_id] = signed.order
+    there = chain_clients.of(signed.order.outputs[0].chain_id)
+    async with solver_process.running() as client:
+        first = await client.award(signed)
+        sent = await there.nonce(SOLVER.address)
+        await json_rpc(chains.beta.port, "evm_setAutomine", False)
+        try:
+            await client.execute_until(first, pb.EXECUTE_STAGE_FILLING)
+            async with asyncio.timeout(WAIT_SECONDS):
+                while await there.nonce(SOLVER.address, "pending") == sent:  # noqa: ASYNC110 - a pool rings no bell
+                    await asyncio.sleep(0.02)
+            lapsed = pb.ExecuteRequest()
+            lapsed.CopyFrom(first)
+            lapsed.award_number = 2
+            lapsed.quote.valid_until.seconds = 1
+            begun = await client.execute_until(lapsed, pb.EXECUTE_STAGE_ACCEPTED)
+        except BaseException:
+            await json_rpc(chains.beta.port, "evm_setAutomine", True)
+            raise
+    await json_rpc(chains.beta.port, "evm_setAutomine", True)
+    await json_rpc(chains.beta.port, "evm_mine")
+
+    async with solver_process.running() as client:
+        updates = await client.execute(lapsed)
+
+    assert stages(begun) == ["ACCEPTED"]
+    assert stages(updates)[-1] == "SETTLED"
+    assert len(await fills(chain_clients, signed)) == 1
