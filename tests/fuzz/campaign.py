@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-
 from intentmesh.chain.config import load_network
 from intentmesh.domain.types import format_address
+
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.doors import Doors
 from tests.fuzz.inputs import FuzzInput
@@ -95,7 +95,9 @@ class _Attack:
             alive = await self._look_at_servers()
             sample = self._watcher.sample(self._report.inputs)
             memory = sum(sample.rss_bytes.values()) / 2**20
-            progress(f"{self._report.inputs} inputs, {len(self._report.findings)} findings, servers hold {memory:.0f} MiB")
+            progress(
+                f"{self._report.inputs} inputs, {len(self._report.findings)} findings, servers hold {memory:.0f} MiB"
+            )
             if not alive:
                 break
         self._report.samples = list(self._watcher.samples)
@@ -125,7 +127,9 @@ class _Attack:
         for door, slope in self._report.slopes().items():
             grown = last.rss_bytes.get(door, 0) - first.rss_bytes[door]
             if slope > MAX_GROWTH_BYTES_PER_1000 or grown > MAX_GROWTH_BYTES:
-                self._found("memory", f"{door} grew by {grown / 2**20:.0f} MiB, {slope / 1024:.0f} KiB per 1,000 inputs")
+                self._found(
+                    "memory", f"{door} grew by {grown / 2**20:.0f} MiB, {slope / 1024:.0f} KiB per 1,000 inputs"
+                )
 
     def _found(self, rule: str, detail: str) -> None:
         key = f"{rule} {detail.split(':')[0]}"

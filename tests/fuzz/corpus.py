@@ -9,9 +9,9 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
-
 from intentmesh.chain.config import NetworkConfig
 from intentmesh.domain.types import format_address
+from intentmesh.rpc.pages import encode_page_token
 from intentmesh.v1 import attester_service_pb2 as attester
 from intentmesh.v1 import auction_pb2 as auction
 from intentmesh.v1 import executor_service_pb2 as executor
@@ -20,6 +20,7 @@ from intentmesh.v1 import solver_registry_service_pb2 as registry
 from intentmesh.v1 import solver_service_pb2 as solver
 from intentmesh.v1 import status_service_pb2 as status
 from intentmesh.v1.intent_pb2 import IntentStatus, IntentType
+
 from tests.fuzz.doors import Doors
 from tests.fuzz.signing import SOLVER_KEYS, USER, Signer
 from tests.fuzz.surface import Door, all_rpcs
@@ -28,6 +29,11 @@ ORDERS = 120
 """Distinct valid orders of a campaign: each costs transactions on the chains."""
 UNKNOWN_INTENT = "0x" + "5e" * 32
 _LEARN_SECONDS = 10.0
+# Tokens are not secret: whoever knows the code can write one that fits its query.
+_FORGED_POSITIONS = (
+    "", "\x00", "\ud800", "a" * 400, "0x" + "f" * 40, "0001-01-01T00:00:00+23:59 " + "00" * 32, "9999-12-31T23:59:59-23:59 " + "00" * 32,
+    "2026-01-01 00", 0, 1, 2**31, 2**63 - 1, 2**63, -1,
+)  # fmt: skip
 _USER = format_address(USER.address)
 
 
@@ -79,6 +85,8 @@ class Corpus:
         # A token of another call is well formed and wrong.
         if random.random() < 0.1:
             name = random.choice(list(self._tokens) or [name])
+        if random.random() < 0.1:
+            return encode_page_token(name.partition("/")[2], random.choice(_FORGED_POSITIONS))
         return random.choice(self._tokens.get(name) or [""])
 
     def _id(self, random: Random) -> str:
@@ -180,7 +188,9 @@ class Corpus:
                 )
             ),
             "SolverRegistryService/ListOutcomes": page(
-                registry.ListOutcomesRequest, "ListOutcomes", solver_id=lambda random: random.choice(("", solver_id(random)))
+                registry.ListOutcomesRequest,
+                "ListOutcomes",
+                solver_id=lambda random: random.choice(("", solver_id(random))),
             ),
         }
 
@@ -208,9 +218,7 @@ class Corpus:
             "ExecutorService/ListExecutions": lambda random: executor.ListExecutionsRequest(
                 page_size=random.choice((0, 1, 500)), page_token=self._token(random, "ExecutorService/ListExecutions")
             ),
-            "ExecutorService/RetryExecution": lambda random: executor.RetryExecutionRequest(
-                intent_id=self._id(random)
-            ),
+            "ExecutorService/RetryExecution": lambda random: executor.RetryExecutionRequest(intent_id=self._id(random)),
             "ExecutorService/PauseExecutions": lambda _: executor.PauseExecutionsRequest(reason="maintenance"),
             "ExecutorService/ResumeExecutions": lambda _: executor.ResumeExecutionsRequest(),
             "ExecutorService/GetFillAttestations": lambda random: executor.GetFillAttestationsRequest(

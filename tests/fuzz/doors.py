@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self
 
 import grpc
-
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
+
 from tests.fuzz.inputs import Metadata
 from tests.fuzz.surface import Door
 

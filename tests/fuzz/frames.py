@@ -141,7 +141,9 @@ def _headers(one: FuzzInput, identity: Metadata) -> list[tuple[bytes, bytes]]:
     }
     fields |= dict((*one.metadata, *identity))
     pseudo = sorted(fields.items(), key=lambda item: not item[0].startswith(":"))
-    return [(key.encode("latin-1"), value if isinstance(value, bytes) else value.encode("latin-1")) for key, value in pseudo]
+    return [
+        (key.encode("latin-1"), value if isinstance(value, bytes) else value.encode("latin-1")) for key, value in pseudo
+    ]
 
 
 def _trailers(headers: list[tuple[bytes, bytes]]) -> Trailers:

@@ -108,7 +108,9 @@ class InputMaker:
 def _path(random: Random, rpc: Rpc) -> str:
     if random.random() > 0.005:
         return rpc.path
-    return random.choice((rpc.path + "s", rpc.path.lower(), "/", "//", "/a", "/intentmesh.v1.Nothing/Get", rpc.path + "/x"))
+    return random.choice(
+        (rpc.path + "s", rpc.path.lower(), "/", "//", "/a", "/intentmesh.v1.Nothing/Get", rpc.path + "/x")
+    )
 
 
 def _metadata(random: Random) -> tuple[Metadata, str]:
@@ -119,12 +121,36 @@ def _metadata(random: Random) -> tuple[Metadata, str]:
         return tuple(metadata), ""
     match random.randrange(9):
         case 0:
-            odd = random.choice(("", ",", ",,,", "unknown", "::1", "[::1]:80", "1.2.3.4:5", "999.1.1.1", "127.0.0.1", "a" * 3000, "::ffff:1.2.3.4"))
+            odd = random.choice(
+                (
+                    "",
+                    ",",
+                    ",,,",
+                    "unknown",
+                    "::1",
+                    "[::1]:80",
+                    "1.2.3.4:5",
+                    "999.1.1.1",
+                    "127.0.0.1",
+                    "a" * 3000,
+                    "::ffff:1.2.3.4",
+                )
+            )
             metadata[0] = ("x-forwarded-for", ", ".join((address, odd)))
         case 1:
             metadata += [("x-forwarded-for", address)] * random.choice((1, 50))
         case 2:
-            trace = random.choice(("", "00", "00-0-0-0", "00-" + "0" * 32 + "-" + "0" * 16 + "-00", "ff-" + "a" * 32 + "-" + "b" * 16 + "-01", "x" * 5000, "00-" + "g" * 32 + "-" + "b" * 16 + "-01"))
+            trace = random.choice(
+                (
+                    "",
+                    "00",
+                    "00-0-0-0",
+                    "00-" + "0" * 32 + "-" + "0" * 16 + "-00",
+                    "ff-" + "a" * 32 + "-" + "b" * 16 + "-01",
+                    "x" * 5000,
+                    "00-" + "g" * 32 + "-" + "b" * 16 + "-01",
+                )
+            )
             metadata.append(("traceparent", trace))
         case 3:
             metadata.append(("x-bytes-bin", random.randbytes(random.choice((0, 1, 100, 3_000, 7_000)))))
@@ -134,7 +160,9 @@ def _metadata(random: Random) -> tuple[Metadata, str]:
             metadata.append(("x-huge", "h" * random.choice((7_000, 9_000, 17_000, 40_000, 200_000))))
         case 6:
             # Without a token, or with a wrong one: nobody may believe it.
-            metadata.append(("x-intentmesh-principal", random.choice(("operator:me", "operator:", ":", "x", "user:" + "a" * 200))))
+            metadata.append(
+                ("x-intentmesh-principal", random.choice(("operator:me", "operator:", ":", "x", "user:" + "a" * 200)))
+            )
             metadata.append(("x-intentmesh-token", random.choice(("", "wrong", "w" * 5_000))))
         case 7:
             metadata.append(("grpc-status-details-bin", random.randbytes(40)))
@@ -198,7 +226,10 @@ def _bare(random: Random, data: bytes) -> tuple[bytes, str]:
         case 1:
             return b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1"
         case 2:
-            return b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", "HTTP/1.1 with a body that does not come"
+            return (
+                b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+                "HTTP/1.1 with a body that does not come",
+            )
         case 3:
             return b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + random.randbytes(200), "a TLS hello"
         case 4:
@@ -206,7 +237,10 @@ def _bare(random: Random, data: bytes) -> tuple[bytes, str]:
         case 5:
             # HEADERS, CONTINUATION, DATA, … of a stream in a wrong order.
             frame = b"".join(
-                (4).to_bytes(3) + bytes((random.randrange(12), random.randrange(256))) + random.choice((0, 1, 2, 3, 2**31 - 1)).to_bytes(4) + b"\x00" * 4
+                (4).to_bytes(3)
+                + bytes((random.randrange(12), random.randrange(256)))
+                + random.choice((0, 1, 2, 3, 2**31 - 1)).to_bytes(4)
+                + b"\x00" * 4
                 for _ in range(random.choice((1, 5, 100)))
             )
             return preface + settings + frame, "frames in a wrong order"
@@ -217,7 +251,12 @@ def _bare(random: Random, data: bytes) -> tuple[bytes, str]:
             return preface + settings + pings * 2_000, "many pings"
         case _:
             resets = b"".join(
-                b"\x00\x00\x01\x01\x04" + stream.to_bytes(4) + b"\x82" + b"\x00\x00\x04\x03\x00" + stream.to_bytes(4) + b"\x00\x00\x00\x08"
+                b"\x00\x00\x01\x01\x04"
+                + stream.to_bytes(4)
+                + b"\x82"
+                + b"\x00\x00\x04\x03\x00"
+                + stream.to_bytes(4)
+                + b"\x00\x00\x00\x08"
                 for stream in range(1, 801, 2)
             )
             return preface + settings + resets, "streams reset as soon as they are opened"

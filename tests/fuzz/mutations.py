@@ -124,7 +124,9 @@ def scalar(random: Random, field: FieldDescriptor, current: Any) -> Any:
             return max(low, min(high, shifted))
         return random.choice(_INTEGERS[kind])
     if kind == FieldDescriptor.CPPTYPE_STRING:
-        return values.blob(random, current) if field.type == FieldDescriptor.TYPE_BYTES else values.text(random, current)
+        return (
+            values.blob(random, current) if field.type == FieldDescriptor.TYPE_BYTES else values.text(random, current)
+        )
     if kind == FieldDescriptor.CPPTYPE_ENUM:
         return random.choice(values.ENUMS)
     if kind == FieldDescriptor.CPPTYPE_BOOL:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
-
 from intentmesh.rpc.errors import ERROR_DOMAIN, STATUS_DETAILS_KEY, reason_from_name
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentsResponse, ValidateIntentResponse
+
 from tests.fuzz.inputs import FuzzInput, Manner
 from tests.fuzz.outcomes import HANG, NO_GRPC, OPEN, Outcome
 from tests.fuzz.surface import Door, rpc_of
@@ -76,7 +76,11 @@ def _is_infrastructure(one: FuzzInput) -> bool:
 _EXCUSES = (
     # The libraries answer these before any code of the mesh sees the call.
     _excuse("UNIMPLEMENTED", r"^(Method not found!?|)$", lambda one: rpc_of(one.path) is None or _by_hand(one)),
-    _excuse("RESOURCE_EXHAUSTED", r"[Rr]eceived message larger than max", lambda one: one.size >= 1_048_576 or _by_hand(one)),
+    _excuse(
+        "RESOURCE_EXHAUSTED",
+        r"[Rr]eceived message larger than max|^Decompressed message larger than max",
+        lambda one: one.size >= 1_048_576 or _by_hand(one),
+    ),
     _excuse("RESOURCE_EXHAUSTED", r"^$|metadata size exceeds", lambda one: one.doomed),
     _excuse("INTERNAL UNAVAILABLE", r"Stream removed|GOAWAY|Socket closed|Connection reset", lambda one: one.doomed),
     # By the protocol's own rules for frames and headers that break it.
@@ -141,7 +145,9 @@ def _judge_answers(one: FuzzInput, outcome: Outcome) -> list[Violation]:
             for result in response.results:
                 refused = result.refused
                 if result.HasField("refused") and (refused.code in _BUG_CODES or refused.reason in _NEVER_SAID):
-                    detail = f"an item was refused with code {refused.code}, reason {refused.reason}: {refused.message!r}"
+                    detail = (
+                        f"an item was refused with code {refused.code}, reason {refused.reason}: {refused.message!r}"
+                    )
                     found.append(_violation(one, "bug-status", detail, refused.message))
         elif isinstance(response, ValidateIntentResponse):
             for violation in response.violations:

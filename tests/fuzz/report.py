@@ -107,7 +107,13 @@ class Report:
                 if first is not None and last is not None
             },
             "findings": [
-                {"rule": f.violation.rule, "detail": f.violation.detail, "key": key, "seen": self.seen[key], "file": f.file}
+                {
+                    "rule": f.violation.rule,
+                    "detail": f.violation.detail,
+                    "key": key,
+                    "seen": self.seen[key],
+                    "file": f.file,
+                }
                 for key, f in self.findings.items()
             ],
         }

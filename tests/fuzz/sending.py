@@ -78,7 +78,9 @@ class Sender:
             compression=grpc.Compression.Gzip if one.manner is Manner.COMPRESSED else None,
         )
         # A call that ends by itself is waited for to its end, however long; a watch would go on for ever.
-        listens_for = one.hold_ms / 1000 if one.manner in _LEAVES else None if ends else STREAM_SECONDS
+        # A unary call without a message never reaches a handler: grpc's server waits until its client leaves.
+        waits = ends and (one.messages or one.manner is Manner.SHORT_DEADLINE)
+        listens_for = one.hold_ms / 1000 if one.manner in _LEAVES else None if waits else STREAM_SECONDS
         responses: list[bytes] = []
         try:
             async with asyncio.timeout(listens_for):
@@ -116,7 +118,7 @@ async def _of_cancellation(call: Any, responses: tuple[bytes, ...]) -> Outcome:
     """The library raises this for a call that the server ended with CANCELLED, as it does for a task's own end."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
-        raise  # noqa: PLE0704 (called while it is handled)
+        raise
     return await _of_ended(call, responses)
 
 

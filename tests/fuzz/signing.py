@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from google.protobuf.message import Message
-
 from intentmesh.chain.config import ChainConfig, NetworkConfig
 from intentmesh.domain.convert import order_from_proto, order_to_proto
 from intentmesh.domain.digests import (
@@ -37,6 +36,7 @@ from intentmesh.domain.types import (
 from intentmesh.embedded.deployment import local_accounts
 from intentmesh.v1.intake_service_pb2 import CancelIntentRequest, SubmitIntentRequest
 from intentmesh.v1.solver_registry_service_pb2 import DeregisterSolverRequest, RegisterSolverRequest
+
 from tests.fuzz import values
 
 USER = local_accounts("user")[0]
@@ -179,9 +179,7 @@ class Signer:
             erc3009 = token.erc3009 if token else None
             name, version = (erc3009.name, erc3009.version) if erc3009 else ("", "")
             domain = TokenDomain(name, version, origin.chain_id, item.token)
-            signatures.append(
-                sign(erc3009_digest(domain, order, origin.input_settler, item.amount), USER.private_key)
-            )
+            signatures.append(sign(erc3009_digest(domain, order, origin.input_settler, item.amount), USER.private_key))
         return encode_erc3009_signatures(signatures)
 
     def _sign_cancellation(self, request: CancelIntentRequest, chain: ChainConfig) -> CancelIntentRequest:

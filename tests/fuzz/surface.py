@@ -10,7 +10,6 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
-
 from intentmesh.rpc.reflection import SERVICE_MODULES
 
 
