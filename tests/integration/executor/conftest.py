@@ -40,7 +40,9 @@ async def world(
     )
     attesters = [ScriptedAttester(account, chain_clients) for account in local_accounts("attester")]
     attester_targets = [
-        await serve(lambda server, one=one: attester_service_pb2_grpc.add_AttesterServiceServicer_to_server(one, server))
+        await serve(
+            lambda server, one=one: attester_service_pb2_grpc.add_AttesterServiceServicer_to_server(one, server)
+        )
         for one in attesters
     ]
     hands = Hands(network, chain_clients, {chain.chain_id: chain.port for chain in chains.both})

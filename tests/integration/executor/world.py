@@ -75,7 +75,12 @@ class Hands:
 
     async def send(self, chain_id: int, sender: Address, to: Address, data: bytes) -> Receipt:
         """A transaction, included. Fails the test when it reverts."""
-        call = {"from": format_address(sender), "to": format_address(to), "data": "0x" + data.hex(), "gas": hex(900_000)}
+        call = {
+            "from": format_address(sender),
+            "to": format_address(to),
+            "data": "0x" + data.hex(),
+            "gas": hex(900_000),
+        }
         digest = TransactionHash(bytes.fromhex((await self.rpc(chain_id, "eth_sendTransaction", call))[2:]))
         while (receipt := await self.clients.of(chain_id).receipt(digest)) is None:
             await asyncio.sleep(0.02)
