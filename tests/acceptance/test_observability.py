@@ -23,7 +23,8 @@ def test_metrics_and_logs__one_settled_bridge__is_counted_and_every_transition_i
     assert buckets == {"1.0", "5.0", "10.0", "30.0", "60.0", "300.0", "600.0", "1800.0", "+Inf"}
     for chain in ("31337", "31338"):
         assert _value(mesh, "executor", "intent_gas_used_count", type="BRIDGE", chain=chain) >= 1
-    assert any(name == "intent_errors_total" for name, _, _ in _samples(mesh, "intake"))
+    assert mesh.cli("submit", "--sell", "USDC:30", "--buy", "USDC:29", "--fill-window", "-60").returncode == 1
+    assert _value(mesh, "intake", "intent_errors_total", error_code="INSUFFICIENT_VALID_TO") >= 1
     assert 0 < _only(mesh, "solver_registry", "solver_performance_score") <= 100
     assert 0 < _only(mesh, "solver_registry", "solver_success_rate") <= 1
 

@@ -149,10 +149,8 @@ def is_provable(order: Order, output: OrderOutput, origin: ChainConfig, destinat
     """Whether the output is filled at the known settler and its oracles are a pair this solver can prove with."""
     if output.settler != to_bytes32(destination.output_settler):
         return False
-    if output.chain_id == order.origin_chain_id:
-        # Attesters sign for no fill on the origin itself: it would be paid for by nobody, and the user refunded.
-        return is_self_proving(order, output)
-    return output.oracle == to_bytes32(destination.oracle) and order.input_oracle == origin.oracle
+    attested = output.oracle == to_bytes32(destination.oracle) and order.input_oracle == origin.oracle
+    return attested or is_self_proving(order, output)
 
 
 def amounts_due(order: Order, amounts: Sequence[int], at: int) -> tuple[int, ...]:

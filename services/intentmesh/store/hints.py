@@ -101,5 +101,5 @@ def _log(event: IntentEvent) -> None:
         obligation=Obligation.Name(event.obligation).removeprefix("OBLIGATION_"),
         reason=ErrorReason.Name(event.reason).removeprefix("ERROR_REASON_"),
         message=event.message,
-        event_trace_id=event.trace_id,
+        trace_id=event.trace_id,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -69,6 +70,8 @@ class Hands:
         self.network = network
         self.clients = clients
         self._ports = ports
+        # Anvil chooses the nonce of what it signs, and two calls at the same time may be given the same one.
+        self._sending = asyncio.Lock()
 
     async def send(self, chain_id: int, sender: Address, to: Address, data: bytes) -> Receipt:
         """A transaction, included. Fails the test when it reverts."""
@@ -78,7 +81,8 @@ class Hands:
             "data": "0x" + data.hex(),
             "gas": hex(900_000),
         }
-        digest = TransactionHash(bytes.fromhex((await self.rpc(chain_id, "eth_sendTransaction", call))[2:]))
+        async with self._sending:
+            digest = TransactionHash(bytes.fromhex((await self.rpc(chain_id, "eth_sendTransaction", call))[2:]))
         while (receipt := await self.clients.of(chain_id).receipt(digest)) is None:  # noqa: ASYNC110 (another process mines)
             await asyncio.sleep(0.02)
         assert receipt.succeeded, f"a transaction to {format_address(to)} reverted"
@@ -310,6 +314,10 @@ class ScriptedSolver(solver_service_pb2_grpc.SolverServiceServicer):
                 async with job.news:
                     job.updates.append(update)
                     job.news.notify_all()
+        except Exception:
+            # Nobody awaits the task; without this a slip of the script looks like a solver that went silent.
+            traceback.print_exc()
+            raise
         finally:
             job.ended = True
             async with job.news:

@@ -239,7 +239,7 @@ async def test_execute__out_of_funds__pauses_until_there_is_money(bench: Bench) 
     await bench.rpc("anvil_setBalance", format_address(SIGNER.address), hex(10**9))
     async with running(bench.sender()) as sender:
         with pytest.raises(SignerOutOfFunds):
-            await sender.execute(bench.transfer("late", deadline=time.time() + 0.3))
+            await sender.execute(bench.transfer("late", deadline=time.time() + 3))
         assert sender.paused is not None
         waiting = asyncio.create_task(sender.execute(bench.transfer("one")))
         await asyncio.wait([waiting], timeout=0.2)
@@ -273,7 +273,7 @@ async def test_execute__stuck__is_replaced_at_the_same_nonce_for_at_least_13_per
 async def test_execute__deadline_passes_while_pending__a_self_transfer_takes_the_nonce(bench: Bench) -> None:
     await bench.rpc("evm_setAutomine", False)
     async with running(bench.sender()) as sender:
-        call = asyncio.create_task(sender.execute(bench.transfer("one", deadline=time.time() + 0.3)))
+        call = asyncio.create_task(sender.execute(bench.transfer("one", deadline=time.time() + 3)))
         written = await bench.until(2)
         assert [row["purpose"] for row in written] == ["CALL", "CANCEL"]
         await wait_for_pool(bench, written[1]["hash"])
@@ -333,7 +333,7 @@ async def test_lease__another_process_sends_for_the_signer__one_at_a_time(bench:
             # The outcome of the other process is told; a transaction of one's own has to wait.
             assert (await second.execute(bench.transfer("one"))).hash == done.hash
             with pytest.raises(SignerBusy):
-                await second.execute(bench.transfer("two", deadline=time.time() + 0.3))
+                await second.execute(bench.transfer("two", deadline=time.time() + 3))
         assert (await second.execute(bench.transfer("two"))).succeeded
 
 

@@ -102,13 +102,14 @@ def test_structure__amount_beyond_uint256__is_invalid():
         make_order(ALPHA),
         make_order(ALPHA, BETA, get="USDC"),
         make_order(ALPHA, get="USDC"),
+        with_output(make_order(ALPHA, input_oracle=ALPHA.oracle), oracle=to_bytes32(ALPHA.oracle)),
         with_output(make_order(ALPHA), context=OrderContext(ContextKind.DUTCH, start=1, stop=9, slope=5).encode()),
         with_output(
             make_order(ALPHA),
             context=OrderContext(ContextKind.EXCLUSIVE_LIMIT, exclusive_solver=to_bytes32(OTHER), until=9).encode(),
         ),
     ],
-    ids=["swap", "bridge", "transfer", "dutch", "exclusive"],
+    ids=["swap", "bridge", "transfer", "attested on one chain", "dutch", "exclusive"],
 )
 def test_shape__served_order__passes(order: Order) -> None:
     assert _shape_of(order) == []
@@ -170,11 +171,6 @@ def test_shape__several_broken_rules__are_told_together():
 
 def test_shape__cross_chain_with_the_settler_as_oracle__is_refused():
     order = make_order(ALPHA, BETA, get="USDC", input_oracle=ALPHA.output_settler)
-    assert _shape_of(order) == [("UNSUPPORTED_ORACLE", "order.input_oracle")]
-
-
-def test_shape__attested_on_one_chain__is_refused_since_no_attester_signs_for_it():
-    order = with_output(make_order(ALPHA, input_oracle=ALPHA.oracle), oracle=to_bytes32(ALPHA.oracle))
     assert _shape_of(order) == [("UNSUPPORTED_ORACLE", "order.input_oracle")]
 
 

@@ -35,12 +35,6 @@ def exclusive(solver: Address, until: int) -> bytes:
     return OrderContext(ContextKind.EXCLUSIVE_LIMIT, exclusive_solver=to_bytes32(solver), until=until).encode()
 
 
-def attested_on_one_chain() -> Order:
-    """No attester signs for it: who fills it is never paid, and the user is refunded."""
-    oracle = network().chain(ALPHA).oracle
-    return with_output(swap(input_oracle=oracle), oracle=to_bytes32(oracle))
-
-
 @pytest.mark.parametrize("order", [swap(), bridge()])
 def test_offer__profitable_order__offers_surplus_and_a_time(order: Order) -> None:
     offer = appraiser().offer(order, NOW, draft=False, already_opened=False)
@@ -92,7 +86,6 @@ def test_offer__exclusive_to_this_solver__offered() -> None:
         (with_output(swap(), token=b"\x01" * 32), reasons.ERROR_REASON_UNSUPPORTED_TOKEN),
         (with_output(swap(), settler=to_bytes32(OTHER)), reasons.ERROR_REASON_UNSUPPORTED_ORACLE),
         (replace(bridge(), input_oracle=OTHER), reasons.ERROR_REASON_UNSUPPORTED_ORACLE),
-        (attested_on_one_chain(), reasons.ERROR_REASON_UNSUPPORTED_ORACLE),
         (replace(swap(), origin_chain_id=ChainId(1)), reasons.ERROR_REASON_UNSUPPORTED_CHAIN),
         (replace(swap(), outputs=(*swap().outputs, *bridge().outputs)), reasons.ERROR_REASON_UNSUPPORTED_ROUTE),
         (replace(swap(), fill_deadline=NOW + 15), reasons.ERROR_REASON_INSUFFICIENT_VALID_TO),

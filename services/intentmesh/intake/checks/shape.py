@@ -117,7 +117,7 @@ def settlers_are_ours(candidate: Candidate, network: NetworkConfig, _: Policy) -
 
 
 def oracles_fit_the_route(candidate: Candidate, _: NetworkConfig, __: Policy) -> Iterator[Finding]:
-    """UNSUPPORTED_ORACLE: the route's configured pair; on one chain the output settler itself."""
+    """UNSUPPORTED_ORACLE: the route's configured pair; on one chain the output settler itself will do as well."""
     if candidate.origin is None or candidate.destination is None:
         return
     origin, destination = candidate.origin, candidate.destination
@@ -205,10 +205,10 @@ def _outputs(candidate: Candidate) -> list[tuple[str, OrderOutput]]:
 
 
 def _oracle_pairs(origin: ChainConfig, destination: ChainConfig) -> list[tuple[Address, Bytes32]]:
+    attested = (origin.oracle, to_bytes32(destination.oracle))
     if origin.chain_id != destination.chain_id:
-        return [(origin.oracle, to_bytes32(destination.oracle))]
-    # Attesters sign for no fill on the origin itself: its filler would never be paid.
-    return [(origin.output_settler, to_bytes32(origin.output_settler))]
+        return [attested]
+    return [(origin.output_settler, to_bytes32(origin.output_settler)), attested]
 
 
 def _unsupported_chain(field: str, chain_id: ChainId) -> Finding:
