@@ -221,6 +221,8 @@ class _Run:
         await self._detach()
         if self._clock() < self._call_again_at:
             return None
+        # The chains took their time to answer; a call cannot be taken back.
+        await self._steps.journal.confirm(work)
         request = self._steps.award.request(work, view, award)
         attachment = Attachment(self._steps.solvers, award.solver_id, request, self._signals.news)
         self._attachment = await self._stack.enter_async_context(attachment)

@@ -1,6 +1,7 @@
 """One job from its award to its end. Every run begins with what the chains show, so it may be cut short anywhere."""
 
 import asyncio
+import math
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -110,15 +111,17 @@ class JobRunner:
 
         # Before gas is spent on opening what somebody else will be paid for.
         await self._filler.check_unclaimed(job.intent_id, order, destination)
-        await self._opener.run(self._opening(job, order), origin, teller)
+        await self._opener.run(self._opening(job, order, origin), origin, teller)
         progress = await self._filler.run(self._filling(job, order, destination), destination, teller)
         await self._prover.run(job.intent_id, order, progress, origin, teller)
         await self._finaliser.run(job.intent_id, order, progress, origin, teller)
         metrics.JOBS_ENDED.labels(metrics.stage_label(pb.EXECUTE_STAGE_SETTLED)).inc()
 
-    def _opening(self, job: Job, order: Order) -> Opening:
+    def _opening(self, job: Job, order: Order, origin: Side) -> Opening:
         signature = b"" if job.request.already_opened else job.request.signature
-        return Opening(job.intent_id, order, signature, self._limits.fill_margin_seconds)
+        # Opened too late to be filled, the order would only lock the user's funds.
+        confirming = math.ceil(origin.config.confirmations * origin.config.block_time_seconds)
+        return Opening(job.intent_id, order, signature, self._limits.fill_margin_seconds + confirming)
 
     def _filling(self, job: Job, order: Order, destination: Side) -> Filling:
         amounts = tuple(int(units) for units in job.request.quote.output_amounts)

@@ -90,7 +90,12 @@ async def test_journal__old_fence_or_old_row__writes_nothing(world: World, valke
     entry = Entry(Transition(advance(stale.state, IntentPhase.INTENT_PHASE_AUCTION), "asked"))
     with pytest.raises(ClaimLost):
         await journal.write(stale, entries=[entry])
+    await journal.confirm(current)
+    with pytest.raises(ClaimLost):
+        await journal.confirm(stale)
     await journal.write(current, entries=[entry])
+    with pytest.raises(Overtaken):
+        await journal.confirm(current)
     with pytest.raises(Overtaken):
         await journal.write(current, entries=[entry])
     assert [event.sequence for event in await history(world.pool, intent_id)] == [1, 2]

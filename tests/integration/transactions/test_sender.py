@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from intentmesh.chain.client import ChainClient
 from intentmesh.chain.config import ChainConfig, NetworkConfig
+from intentmesh.chain.errors import EndpointError
 from intentmesh.chain.records import BlockTag, TransactionHash
 from intentmesh.chain.tokens import Token
 from intentmesh.domain.types import Address, format_address
@@ -353,3 +354,27 @@ async def self_transfer(bench: Bench) -> None:
     """A transaction of the signer that the ledger knows nothing of."""
     sender = format_address(SIGNER.address)
     await bench.rpc("eth_sendTransaction", {"from": sender, "to": sender, "value": "0x0"})
+
+
+class RefusingReplacements(ChainClient):
+    """Takes the first transaction and no other."""
+
+    taken = False
+
+    async def send_raw(self, raw: bytes) -> TransactionHash:
+        if self.taken:
+            raise EndpointError(self.chain_id, -32000, "insufficient funds for gas * price + value")
+        self.taken = True
+        return await super().send_raw(raw)
+
+
+async def test_execute__node_refuses_the_cancellation__is_not_flooded_with_others(bench: Bench) -> None:
+    await bench.rpc("evm_setAutomine", False)
+    async with RefusingReplacements(bench.config) as client, running(bench.sender(client=client)) as sender:
+        pending = asyncio.create_task(sender.execute(bench.transfer("k", deadline=time.time() + 0.2)))
+        await bench.until(1, "REJECTED")
+        # Only time can show that something does not happen.
+        await asyncio.sleep(1.0)
+        assert len(await bench.attempts()) == 2
+        await bench.rpc("evm_mine")
+        assert (await pending).status is ResultStatus.CONFIRMED

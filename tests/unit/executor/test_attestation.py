@@ -1,10 +1,12 @@
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 from intentmesh.domain.digests import fill_attestation_digest
 from intentmesh.domain.order import fill_data_hash, output_hash
 from intentmesh.domain.signatures import address_of, sign
-from intentmesh.domain.types import IntentId, format_address
-from intentmesh.executor.attestation import agreeing, enough, needs_attestation, signed_rightly
+from intentmesh.domain.types import Address, ChainId, IntentId, format_address
+from intentmesh.executor.attestation import AttestationCollector, agreeing, enough, needs_attestation, signed_rightly
 from intentmesh.v1.attester_service_pb2 import FillAttestation
 
 from tests.unit.executor.orders import fill, order, same_chain_order
@@ -66,3 +68,31 @@ def test_enough__threshold_for_every_output__only_then() -> None:
     assert not enough(order(), one, 2)
     assert enough(order(), two, 2)
     assert not enough(order(2), two, 2)
+
+
+class Attesters:
+    """Each signs the one fill with the key it has, whosever that is."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    async def attest(self, index: int, _request: object) -> FillAttestation:
+        return attestation(self._keys[index])
+
+
+class Members:
+    """The oracle knows all but the first key."""
+
+    async def knows(self, _chain_id: ChainId, _oracle: Address, attester: Address) -> bool:
+        return attester != address_of(KEYS[0])
+
+
+async def test_collect__attester_that_the_oracle_does_not_know__its_signature_is_not_kept() -> None:
+    # With it the oracle would refuse the whole proof, again and again, until the order is refunded.
+    asked: Any = Attesters(KEYS)
+    network: Any = SimpleNamespace(chain=lambda _: SimpleNamespace(attestation_threshold=2))
+    found = await AttestationCollector(asked, network, Members()).collect(INTENT, order(), [fill()], {})
+    assert {one.attester for one in found} == {format_address(address_of(key)) for key in KEYS[1:]}

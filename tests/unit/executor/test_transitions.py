@@ -93,6 +93,10 @@ def test_next_transition__fill_taken_back_after_completion__tells_and_keeps_the_
     assert steps[0].state == COMPLETED
 
 
+def test_next_transition__completed_and_seen_by_an_endpoint_a_block_behind__raises_no_alarm() -> None:
+    assert walk(COMPLETED, evidence(opened=Depth.FINAL, fills=(fill(depth=Depth.CONFIRMED),)), OUT) == []
+
+
 def test_next_transition__deadline_passed_unopened_but_not_final__waits() -> None:
     shown = evidence(origin=horizon(head_time=DEADLINE + 9, final_time=DEADLINE - 1))
     assert walk(AWARDED, shown, replace(OUT, deadline_passed=True)) == []

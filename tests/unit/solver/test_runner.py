@@ -10,14 +10,17 @@ from intentmesh.domain.convert import order_to_proto
 from intentmesh.domain.types import IntentId
 from intentmesh.solver.bell import Bell
 from intentmesh.solver.jobs import Job, Report
+from intentmesh.solver.opening import Opening
 from intentmesh.solver.outcomes import Stop
 from intentmesh.solver.runner import JobRunner, Limits
 from intentmesh.v1 import error_pb2 as reasons
 from intentmesh.v1 import solver_service_pb2 as pb
 
-from tests.unit.solver.orders import swap
+from tests.unit.solver.orders import ALPHA, chain, swap
 
 JOB = Job(IntentId(b"\x01" * 32), 1, pb.ExecuteRequest(order=order_to_proto(swap())), pb.EXECUTE_STAGE_ACCEPTED, 1)
+
+FILL_MARGIN_SECONDS = 10
 
 
 class AtOnce(Random):
@@ -42,23 +45,47 @@ class FailingStore:
         return None
 
 
-def runner(store: FailingStore, order_status: Callable[[], Any]) -> JobRunner:
+class Opener:
+    """Remembers what it is asked for, and stops."""
+
+    def __init__(self) -> None:
+        self.asked: list[Opening] = []
+
+    async def run(self, job: Opening, *_: object) -> None:
+        self.asked.append(job)
+        raise Stop(reasons.ERROR_REASON_DEADLINE_PASSED, "enough")
+
+
+async def test_run__deep_confirmations__opens_only_while_they_can_still_come_before_the_fill() -> None:
+    # Opened later than this, the order could not be filled any more and would lock the user's funds.
+    opener = Opener()
+    await runner(FailingStore(failures=0), lambda: OrderStatus.NONE, opener=opener, confirmations=12).run(JOB)
+    assert [job.margin_seconds for job in opener.asked] == [12 + FILL_MARGIN_SECONDS]
+
+
+def runner(
+    store: FailingStore, order_status: Callable[[], Any], *, opener: Opener | None = None, confirmations: int = 1
+) -> JobRunner:
     """A job that has to stop at its first step."""
 
-    async def stop(*_: object) -> None:
+    async def check_unclaimed(*_: object) -> None:
+        if opener is not None:
+            return
         raise Stop(reasons.ERROR_REASON_DEADLINE_PASSED, "too late")
 
     async def status(_: IntentId) -> OrderStatus:
         found: OrderStatus = order_status()
         return found
 
-    side = SimpleNamespace(input_settler=SimpleNamespace(order_status=status))
+    config = chain(ALPHA, "alpha", confirmations=confirmations)
+    side = SimpleNamespace(config=config, input_settler=SimpleNamespace(order_status=status))
     sides: Any = SimpleNamespace(of=lambda _: side)
-    filler: Any = SimpleNamespace(check_unclaimed=stop)
+    filler: Any = SimpleNamespace(check_unclaimed=check_unclaimed)
     unused: Any = None
     fake: Any = store
-    limits = Limits(max_tries=1, fill_margin_seconds=1, settle_margin_seconds=1)
-    return JobRunner(fake, sides, unused, filler, unused, unused, Bell(), limits, AtOnce())
+    opening: Any = opener
+    limits = Limits(max_tries=1, fill_margin_seconds=FILL_MARGIN_SECONDS, settle_margin_seconds=1)
+    return JobRunner(fake, sides, opening, filler, unused, unused, Bell(), limits, AtOnce())
 
 
 async def test_run__database_away_at_the_end__ends_once_it_is_back() -> None:
