@@ -21,8 +21,12 @@ The file is TOML:
     [[keys]]
     role = "solver"
     key = "env:SOLVER_KEY"
+
+or the record of a deployment (`.json`), which holds the same under `network`.
 """
 
+import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -222,14 +226,37 @@ class NetworkConfig(_Model):
 def load_network(path: Path) -> NetworkConfig:
     """Reads the network file. Raises InvalidNetworkError with one line that names the place."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = _of_record(text) if path.suffix == ".json" else tomllib.loads(text)
         return NetworkConfig.model_validate(content)
     except OSError as error:
         raise InvalidNetworkError(f"{path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidNetworkError(f"{path}: is not TOML: {error}") from error
+    except (json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
+        raise InvalidNetworkError(f"{path}: is no deployment record that can be used here: {error}") from error
     except ValidationError as error:
         raise InvalidNetworkError(f"{path}: {_first_fault(error)}") from error
+
+
+def _of_record(text: str) -> object:
+    """The network in a deployment record. URLs may be `env:NAME`: a URL can hold a secret, a record must not.
+
+    Raises LookupError with a sentence when such a variable is not set.
+    """
+    network = json.loads(text)["network"]
+    for chain in network["chains"]:
+        chain["rpc_urls"] = [_url(url) for url in chain["rpc_urls"]]
+    return network
+
+
+def _url(text: str) -> str:
+    name = text.removeprefix("env:")
+    if name == text:
+        return text
+    if not os.environ.get(name):
+        raise LookupError(f"the environment variable {name} should hold an RPC URL and is not set")
+    return os.environ[name]
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -50,6 +50,12 @@ def run_async(function: Callable[P, Awaitable[None]]) -> Callable[P, None]:
             raise click.ClickException(describe(error)) from None
         except EndpointsError as error:
             raise click.ClickException(str(error)) from None
+        except ExceptionGroup as group:
+            # Several watches at once: the first refusal ends the command, whatever else failed with it.
+            refusals, others = group.split(MeshError)
+            if refusals is None or others is not None:
+                raise
+            raise click.ClickException(describe(_first(refusals))) from None
         except KeyboardInterrupt:
             sys.exit(130)
         except BrokenPipeError:
@@ -61,6 +67,11 @@ def run_async(function: Callable[P, Awaitable[None]]) -> Callable[P, None]:
 
 async def _as_coroutine(function: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs) -> None:
     await function(*args, **kwargs)
+
+
+def _first(group: ExceptionGroup[MeshError]) -> MeshError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, ExceptionGroup) else inner
 
 
 def describe(error: MeshError) -> str:

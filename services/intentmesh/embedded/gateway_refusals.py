@@ -51,6 +51,12 @@ class Refusal:
 
 REFUSALS = (
     Refusal(
+        "malformed",
+        grpc.StatusCode.INVALID_ARGUMENT,
+        ErrorReason.ERROR_REASON_INVALID_FIELD,
+        "the headers of the request are not those of a gRPC call",
+    ),
+    Refusal(
         "too_large",
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_TOO_LARGE,

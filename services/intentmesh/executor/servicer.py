@@ -50,7 +50,7 @@ class ExecutorServicer(ExecutorServiceServicer):
 
     async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Any) -> pb.ListExecutionsResponse:
         """See the proto."""
-        after = _key(decode_page_token(_LIST_QUERY, request.page_token, str)) if request.page_token else None
+        after = position_key(decode_page_token(_LIST_QUERY, request.page_token, str)) if request.page_token else None
         size = page_size(request.page_size)
         async with self._pool.acquire() as conn:
             rows = await executions.list_executions(conn, after, size + 1)
@@ -179,11 +179,15 @@ def _position(row: ExecutionRow) -> str:
     return f"{due.isoformat()} {row.intent_id.hex()}"
 
 
-def _key(position: str) -> ExecutionKey:
+def position_key(position: str) -> ExecutionKey:
+    """Where a page token goes on. Raises InvalidArgument (INVALID_PAGE_TOKEN): a token may be forged."""
     due, _, intent_id = position.partition(" ")
     try:
-        return ExecutionKey(datetime.fromisoformat(due), IntentId(bytes.fromhex(intent_id)))
-    except ValueError:
+        due_at = datetime.fromisoformat(due)
+        if due_at.tzinfo is None:
+            raise ValueError("without a time zone")
+        return ExecutionKey(due_at.astimezone(UTC), parse_intent_id(f"0x{intent_id}"))
+    except (ValueError, OverflowError):
         raise InvalidArgument(
             "the page token is malformed", reason=ErrorReason.ERROR_REASON_INVALID_PAGE_TOKEN
         ) from None

@@ -85,7 +85,7 @@ class Attachment:
                 async for update in updates:
                     self.delivered = True
                     self._news.set()
-                    log.debug("solver_update", stage=ExecuteStage.Name(update.stage), message=update.message)
+                    log.debug("solver_update", stage=_stage_name(update), message=update.message)
                     if update.stage in _LAST_STAGES:
                         return _told(update)
             return Ending(self._unclear(), ErrorReason.ERROR_REASON_UNSPECIFIED, "the solver ended the stream")
@@ -104,4 +104,11 @@ class Attachment:
 
 
 def _told(update: ExecuteResponse) -> Ending:
-    return Ending(_LAST_STAGES[update.stage], update.reason, update.message)
+    # Numbers that are in no enum pass the wire; stored, they would break everybody who names them.
+    known = update.reason in ErrorReason.values()
+    reason = update.reason if known else ErrorReason.ERROR_REASON_UNSPECIFIED
+    return Ending(_LAST_STAGES[update.stage], reason, update.message)
+
+
+def _stage_name(update: ExecuteResponse) -> str:
+    return ExecuteStage.Name(update.stage) if update.stage in ExecuteStage.values() else str(update.stage)

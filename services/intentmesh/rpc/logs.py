@@ -41,14 +41,14 @@ def log_events(event: str, rows: Iterable[Mapping[str, object]]) -> None:
         return
     if not _Lines.shown:
         return
+    bound = structlog.contextvars.get_contextvars()
     common = {
-        **structlog.contextvars.get_contextvars(),
         "event": event,
         "level": "info",
         "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         "service": _Lines.service,
     }
-    sys.stderr.write("".join([_encode({**row, **common}) + "\n" for row in rows]))
+    sys.stderr.write("".join([_encode({**bound, **row, **common}) + "\n" for row in rows]))
     sys.stderr.flush()
 
 

@@ -19,7 +19,7 @@ def page_size(asked: int) -> int:
 
 
 def encode_page_token(query: str, position: str | int) -> str:
-    """A token that goes on after `position`. `query` names the call and all its filters."""
+    """A token that goes on after `position`: not below 0, or printable ASCII. `query` names the call and all its filters."""
     text = json.dumps([_fingerprint(query), position], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
@@ -30,11 +30,18 @@ def decode_page_token(query: str, token: str, kind: type[str] | type[int]) -> An
         fingerprint, position = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (ValueError, TypeError, binascii.Error, RecursionError):
         raise _invalid("the page token is malformed") from None
-    if type(position) is not kind or (isinstance(position, int) and not 0 <= position < 2**63):
+    if type(position) is not kind or not _may_be_a_position(position):
         raise _invalid("the page token is malformed")
     if fingerprint != _fingerprint(query):
         raise _invalid("the page token belongs to another query")
     return position
+
+
+def _may_be_a_position(position: str | int) -> bool:
+    # Tokens are not secret: what is in one may be forged, and goes to a store.
+    if isinstance(position, int):
+        return 0 <= position < 2**63
+    return position.isascii() and position.isprintable()
 
 
 def _fingerprint(query: str) -> str:

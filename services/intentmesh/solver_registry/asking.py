@@ -135,7 +135,9 @@ def checked_endpoint(endpoint: str) -> str:
     """The endpoint, if it is one that a solver may name. Raises InvalidArgument."""
     target = endpoint.removeprefix("dns:///")
     host, colon, port = target.rpartition(":")
-    if not (host and colon and port.isdigit() and 0 < int(port) <= 65_535) or "/" in host or not host.isprintable():
+    # isdigit alone lets digits of other scripts through, of which int does not know all.
+    port_known = port.isascii() and port.isdigit() and 0 < int(port) <= 65_535
+    if not (host and colon and port_known) or "/" in host or not host.isprintable():
         raise InvalidArgument("the endpoint must be HOST:PORT or dns:///HOST:PORT")
     return endpoint
 

@@ -102,7 +102,7 @@ def _shown(event: IntentEvent) -> dict[str, object]:
         "obligation": _name(Obligation, event.obligation),
         "reason": _name(ErrorReason, event.reason),
         "message": event.message,
-        "event_trace_id": event.trace_id,
+        "trace_id": event.trace_id,
     }
 
 

@@ -30,7 +30,7 @@ from intentmesh.v1 import event_pb2 as intentmesh_dot_v1_dot_event__pb2
 from intentmesh.v1 import intent_pb2 as intentmesh_dot_v1_dot_intent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$intentmesh/v1/executor_service.proto\x12\rintentmesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$intentmesh/v1/attester_service.proto\x1a\x19intentmesh/v1/error.proto\x1a\x19intentmesh/v1/event.proto\x1a\x1aintentmesh/v1/intent.proto\"\xb2\x03\n\tExecution\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.intentmesh.v1.IntentStatus\x12)\n\x05phase\x18\x03 \x01(\x0e\x32\x1a.intentmesh.v1.IntentPhase\x12-\n\nobligation\x18\x04 \x01(\x0e\x32\x19.intentmesh.v1.Obligation\x12\x12\n\nclaimed_by\x18\x05 \x01(\t\x12\x35\n\x11\x63laim_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11next_attempt_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06rounds\x18\x08 \x01(\r\x12\x10\n\x08\x61ttempts\x18\t \x01(\r\x12*\n\x06\x61wards\x18\n \x03(\x0b\x32\x1a.intentmesh.v1.AwardDetail\x12*\n\x06reason\x18\x0b \x01(\x0e\x32\x1a.intentmesh.v1.ErrorReason\x12\x0f\n\x07message\x18\x0c \x01(\t\"D\n\x13GetExecutionRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\"C\n\x14GetExecutionResponse\x12+\n\texecution\x18\x01 \x01(\x0b\x32\x18.intentmesh.v1.Execution\"T\n\x15ListExecutionsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"_\n\x16ListExecutionsResponse\x12,\n\nexecutions\x18\x01 \x03(\x0b\x32\x18.intentmesh.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x15RetryExecutionRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\"E\n\x16RetryExecutionResponse\x12+\n\texecution\x18\x01 \x01(\x0b\x32\x18.intentmesh.v1.Execution\"4\n\x16PauseExecutionsRequest\x12\x1a\n\x06reason\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"\x19\n\x17PauseExecutionsResponse\"\x19\n\x17ResumeExecutionsRequest\"\x1a\n\x18ResumeExecutionsResponse\"K\n\x1aGetFillAttestationsRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\"Q\n\x1bGetFillAttestationsResponse\x12\x32\n\x07outputs\x18\x01 \x03(\x0b\x32!.intentmesh.v1.OutputAttestations\"_\n\x12OutputAttestations\x12\x13\n\x0boutput_hash\x18\x01 \x01(\t\x12\x34\n\x0c\x61ttestations\x18\x02 \x03(\x0b\x32\x1e.intentmesh.v1.FillAttestation2\xdd\x04\n\x0f\x45xecutorService\x12W\n\x0cGetExecution\x12\".intentmesh.v1.GetExecutionRequest\x1a#.intentmesh.v1.GetExecutionResponse\x12]\n\x0eListExecutions\x12$.intentmesh.v1.ListExecutionsRequest\x1a%.intentmesh.v1.ListExecutionsResponse\x12]\n\x0eRetryExecution\x12$.intentmesh.v1.RetryExecutionRequest\x1a%.intentmesh.v1.RetryExecutionResponse\x12`\n\x0fPauseExecutions\x12%.intentmesh.v1.PauseExecutionsRequest\x1a&.intentmesh.v1.PauseExecutionsResponse\x12\x63\n\x10ResumeExecutions\x12&.intentmesh.v1.ResumeExecutionsRequest\x1a\'.intentmesh.v1.ResumeExecutionsResponse\x12l\n\x13GetFillAttestations\x12).intentmesh.v1.GetFillAttestationsRequest\x1a*.intentmesh.v1.GetFillAttestationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$intentmesh/v1/executor_service.proto\x12\rintentmesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$intentmesh/v1/attester_service.proto\x1a\x19intentmesh/v1/error.proto\x1a\x19intentmesh/v1/event.proto\x1a\x1aintentmesh/v1/intent.proto\"\xb2\x03\n\tExecution\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.intentmesh.v1.IntentStatus\x12)\n\x05phase\x18\x03 \x01(\x0e\x32\x1a.intentmesh.v1.IntentPhase\x12-\n\nobligation\x18\x04 \x01(\x0e\x32\x19.intentmesh.v1.Obligation\x12\x12\n\nclaimed_by\x18\x05 \x01(\t\x12\x35\n\x11\x63laim_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11next_attempt_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06rounds\x18\x08 \x01(\r\x12\x10\n\x08\x61ttempts\x18\t \x01(\r\x12*\n\x06\x61wards\x18\n \x03(\x0b\x32\x1a.intentmesh.v1.AwardDetail\x12*\n\x06reason\x18\x0b \x01(\x0e\x32\x1a.intentmesh.v1.ErrorReason\x12\x0f\n\x07message\x18\x0c \x01(\t\"D\n\x13GetExecutionRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\"C\n\x14GetExecutionResponse\x12+\n\texecution\x18\x01 \x01(\x0b\x32\x18.intentmesh.v1.Execution\"T\n\x15ListExecutionsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"_\n\x16ListExecutionsResponse\x12,\n\nexecutions\x18\x01 \x03(\x0b\x32\x18.intentmesh.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x15RetryExecutionRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\"E\n\x16RetryExecutionResponse\x12+\n\texecution\x18\x01 \x01(\x0b\x32\x18.intentmesh.v1.Execution\"<\n\x16PauseExecutionsRequest\x12\"\n\x06reason\x18\x01 \x01(\tB\x12\xbaH\x0fr\r\x10\x01\x18\x80\x02\x32\x06^\\PC*$\"\x19\n\x17PauseExecutionsResponse\"\x19\n\x17ResumeExecutionsRequest\"\x1a\n\x18ResumeExecutionsResponse\"K\n\x1aGetFillAttestationsRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\"Q\n\x1bGetFillAttestationsResponse\x12\x32\n\x07outputs\x18\x01 \x03(\x0b\x32!.intentmesh.v1.OutputAttestations\"_\n\x12OutputAttestations\x12\x13\n\x0boutput_hash\x18\x01 \x01(\t\x12\x34\n\x0c\x61ttestations\x18\x02 \x03(\x0b\x32\x1e.intentmesh.v1.FillAttestation2\xdd\x04\n\x0f\x45xecutorService\x12W\n\x0cGetExecution\x12\".intentmesh.v1.GetExecutionRequest\x1a#.intentmesh.v1.GetExecutionResponse\x12]\n\x0eListExecutions\x12$.intentmesh.v1.ListExecutionsRequest\x1a%.intentmesh.v1.ListExecutionsResponse\x12]\n\x0eRetryExecution\x12$.intentmesh.v1.RetryExecutionRequest\x1a%.intentmesh.v1.RetryExecutionResponse\x12`\n\x0fPauseExecutions\x12%.intentmesh.v1.PauseExecutionsRequest\x1a&.intentmesh.v1.PauseExecutionsResponse\x12\x63\n\x10ResumeExecutions\x12&.intentmesh.v1.ResumeExecutionsRequest\x1a\'.intentmesh.v1.ResumeExecutionsResponse\x12l\n\x13GetFillAttestations\x12).intentmesh.v1.GetFillAttestationsRequest\x1a*.intentmesh.v1.GetFillAttestationsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,7 +46,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRYEXECUTIONREQUEST'].fields_by_name['intent_id']._loaded_options = None
   _globals['_RETRYEXECUTIONREQUEST'].fields_by_name['intent_id']._serialized_options = b'\272H\027r\0252\023^0x[0-9a-fA-F]{64}$'
   _globals['_PAUSEEXECUTIONSREQUEST'].fields_by_name['reason']._loaded_options = None
-  _globals['_PAUSEEXECUTIONSREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_PAUSEEXECUTIONSREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\017r\r\020\001\030\200\0022\006^\\PC*$'
   _globals['_GETFILLATTESTATIONSREQUEST'].fields_by_name['intent_id']._loaded_options = None
   _globals['_GETFILLATTESTATIONSREQUEST'].fields_by_name['intent_id']._serialized_options = b'\272H\027r\0252\023^0x[0-9a-fA-F]{64}$'
   _globals['_EXECUTION']._serialized_start=238
@@ -64,19 +64,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRYEXECUTIONRESPONSE']._serialized_start=1068
   _globals['_RETRYEXECUTIONRESPONSE']._serialized_end=1137
   _globals['_PAUSEEXECUTIONSREQUEST']._serialized_start=1139
-  _globals['_PAUSEEXECUTIONSREQUEST']._serialized_end=1191
-  _globals['_PAUSEEXECUTIONSRESPONSE']._serialized_start=1193
-  _globals['_PAUSEEXECUTIONSRESPONSE']._serialized_end=1218
-  _globals['_RESUMEEXECUTIONSREQUEST']._serialized_start=1220
-  _globals['_RESUMEEXECUTIONSREQUEST']._serialized_end=1245
-  _globals['_RESUMEEXECUTIONSRESPONSE']._serialized_start=1247
-  _globals['_RESUMEEXECUTIONSRESPONSE']._serialized_end=1273
-  _globals['_GETFILLATTESTATIONSREQUEST']._serialized_start=1275
-  _globals['_GETFILLATTESTATIONSREQUEST']._serialized_end=1350
-  _globals['_GETFILLATTESTATIONSRESPONSE']._serialized_start=1352
-  _globals['_GETFILLATTESTATIONSRESPONSE']._serialized_end=1433
-  _globals['_OUTPUTATTESTATIONS']._serialized_start=1435
-  _globals['_OUTPUTATTESTATIONS']._serialized_end=1530
-  _globals['_EXECUTORSERVICE']._serialized_start=1533
-  _globals['_EXECUTORSERVICE']._serialized_end=2138
+  _globals['_PAUSEEXECUTIONSREQUEST']._serialized_end=1199
+  _globals['_PAUSEEXECUTIONSRESPONSE']._serialized_start=1201
+  _globals['_PAUSEEXECUTIONSRESPONSE']._serialized_end=1226
+  _globals['_RESUMEEXECUTIONSREQUEST']._serialized_start=1228
+  _globals['_RESUMEEXECUTIONSREQUEST']._serialized_end=1253
+  _globals['_RESUMEEXECUTIONSRESPONSE']._serialized_start=1255
+  _globals['_RESUMEEXECUTIONSRESPONSE']._serialized_end=1281
+  _globals['_GETFILLATTESTATIONSREQUEST']._serialized_start=1283
+  _globals['_GETFILLATTESTATIONSREQUEST']._serialized_end=1358
+  _globals['_GETFILLATTESTATIONSRESPONSE']._serialized_start=1360
+  _globals['_GETFILLATTESTATIONSRESPONSE']._serialized_end=1441
+  _globals['_OUTPUTATTESTATIONS']._serialized_start=1443
+  _globals['_OUTPUTATTESTATIONS']._serialized_end=1538
+  _globals['_EXECUTORSERVICE']._serialized_start=1541
+  _globals['_EXECUTORSERVICE']._serialized_end=2146
 # @@protoc_insertion_point(module_scope)

@@ -214,7 +214,7 @@ class PauseExecutionsRequest(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """For the audit line."""
+    """For the audit line; without control characters."""
     def __init__(
         self,
         *,

@@ -179,6 +179,7 @@ class RegisterSolverRequest(_message.Message):
     address: _builtins.str
     endpoint: _builtins.str
     name: _builtins.str
+    """Without control characters."""
     signed_time: _builtins.int
     """Unix seconds, within 5 minutes of now."""
     signature: _builtins.bytes

@@ -29,7 +29,7 @@ from intentmesh.v1 import event_pb2 as intentmesh_dot_v1_dot_event__pb2
 from intentmesh.v1 import intent_pb2 as intentmesh_dot_v1_dot_intent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"intentmesh/v1/status_service.proto\x12\rintentmesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19intentmesh/v1/error.proto\x1a\x19intentmesh/v1/event.proto\x1a\x1aintentmesh/v1/intent.proto\"]\n\x16GetIntentStatusRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\x12\x14\n\x0cmin_sequence\x18\x02 \x01(\x04\"\x89\x03\n\x17GetIntentStatusResponse\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12\'\n\x04type\x18\x02 \x01(\x0e\x32\x19.intentmesh.v1.IntentType\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.intentmesh.v1.IntentStatus\x12)\n\x05phase\x18\x04 \x01(\x0e\x32\x1a.intentmesh.v1.IntentPhase\x12-\n\nobligation\x18\x05 \x01(\x0e\x32\x19.intentmesh.v1.Obligation\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x0f\n\x07message\x18\x07 \x01(\t\x12*\n\x06reason\x18\x08 \x01(\x0e\x32\x1a.intentmesh.v1.ErrorReason\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x06source\x18\n \x01(\x0e\x32\x1b.intentmesh.v1.StatusSource\"\x8b\x01\n\x12WatchIntentRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\x12.\n\x03\x65nd\x18\x03 \x01(\x0e\x32\x17.intentmesh.v1.WatchEndB\x08\xbaH\x05\x82\x01\x02\x10\x01\"A\n\x13WatchIntentResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.intentmesh.v1.IntentEvent\"\x9b\x02\n\x13WatchIntentsRequest\x12\x36\n\nintent_ids\x18\x01 \x03(\tB\"\xbaH\x1f\x92\x01\x1c\x10\xe8\x07\"\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\x12+\n\x04user\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^(0x[0-9a-fA-F]{40})?$\x12\x32\n\x05types\x18\x03 \x03(\x0e\x32\x19.intentmesh.v1.IntentTypeB\x08\xbaH\x05\x92\x01\x02\x10\x03\x12\x37\n\x08statuses\x18\x04 \x03(\x0e\x32\x1b.intentmesh.v1.IntentStatusB\x08\xbaH\x05\x92\x01\x02\x10\x06\x12\x1e\n\x0cresume_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x12\n\nfrom_start\x18\x06 \x01(\x08\"X\n\x14WatchIntentsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.intentmesh.v1.IntentEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t*\x93\x01\n\x0cStatusSource\x12\x1d\n\x19STATUS_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14STATUS_SOURCE_MEMORY\x10\x01\x12\x18\n\x14STATUS_SOURCE_VALKEY\x10\x02\x12\x17\n\x13STATUS_SOURCE_STORE\x10\x03\x12\x17\n\x13STATUS_SOURCE_CHAIN\x10\x04*T\n\x08WatchEnd\x12\x19\n\x15WATCH_END_UNSPECIFIED\x10\x00\x12\x16\n\x12WATCH_END_TERMINAL\x10\x01\x12\x15\n\x11WATCH_END_SETTLED\x10\x02\x32\xa4\x02\n\rStatusService\x12`\n\x0fGetIntentStatus\x12%.intentmesh.v1.GetIntentStatusRequest\x1a&.intentmesh.v1.GetIntentStatusResponse\x12V\n\x0bWatchIntent\x12!.intentmesh.v1.WatchIntentRequest\x1a\".intentmesh.v1.WatchIntentResponse0\x01\x12Y\n\x0cWatchIntents\x12\".intentmesh.v1.WatchIntentsRequest\x1a#.intentmesh.v1.WatchIntentsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"intentmesh/v1/status_service.proto\x12\rintentmesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19intentmesh/v1/error.proto\x1a\x19intentmesh/v1/event.proto\x1a\x1aintentmesh/v1/intent.proto\"]\n\x16GetIntentStatusRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\x12\x14\n\x0cmin_sequence\x18\x02 \x01(\x04\"\x89\x03\n\x17GetIntentStatusResponse\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12\'\n\x04type\x18\x02 \x01(\x0e\x32\x19.intentmesh.v1.IntentType\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.intentmesh.v1.IntentStatus\x12)\n\x05phase\x18\x04 \x01(\x0e\x32\x1a.intentmesh.v1.IntentPhase\x12-\n\nobligation\x18\x05 \x01(\x0e\x32\x19.intentmesh.v1.Obligation\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x0f\n\x07message\x18\x07 \x01(\t\x12*\n\x06reason\x18\x08 \x01(\x0e\x32\x1a.intentmesh.v1.ErrorReason\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x06source\x18\n \x01(\x0e\x32\x1b.intentmesh.v1.StatusSource\"\x8b\x01\n\x12WatchIntentRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\x12.\n\x03\x65nd\x18\x03 \x01(\x0e\x32\x17.intentmesh.v1.WatchEndB\x08\xbaH\x05\x82\x01\x02\x10\x01\"A\n\x13WatchIntentResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.intentmesh.v1.IntentEvent\"\xa9\x02\n\x13WatchIntentsRequest\x12\x36\n\nintent_ids\x18\x01 \x03(\tB\"\xbaH\x1f\x92\x01\x1c\x10\xe8\x07\"\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\x12+\n\x04user\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^(0x[0-9a-fA-F]{40})?$\x12\x39\n\x05types\x18\x03 \x03(\x0e\x32\x19.intentmesh.v1.IntentTypeB\x0f\xbaH\x0c\x92\x01\t\x10\x03\"\x05\x82\x01\x02\x10\x01\x12>\n\x08statuses\x18\x04 \x03(\x0e\x32\x1b.intentmesh.v1.IntentStatusB\x0f\xbaH\x0c\x92\x01\t\x10\x06\"\x05\x82\x01\x02\x10\x01\x12\x1e\n\x0cresume_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x12\n\nfrom_start\x18\x06 \x01(\x08\"X\n\x14WatchIntentsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.intentmesh.v1.IntentEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t*\x93\x01\n\x0cStatusSource\x12\x1d\n\x19STATUS_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14STATUS_SOURCE_MEMORY\x10\x01\x12\x18\n\x14STATUS_SOURCE_VALKEY\x10\x02\x12\x17\n\x13STATUS_SOURCE_STORE\x10\x03\x12\x17\n\x13STATUS_SOURCE_CHAIN\x10\x04*T\n\x08WatchEnd\x12\x19\n\x15WATCH_END_UNSPECIFIED\x10\x00\x12\x16\n\x12WATCH_END_TERMINAL\x10\x01\x12\x15\n\x11WATCH_END_SETTLED\x10\x02\x32\xa4\x02\n\rStatusService\x12`\n\x0fGetIntentStatus\x12%.intentmesh.v1.GetIntentStatusRequest\x1a&.intentmesh.v1.GetIntentStatusResponse\x12V\n\x0bWatchIntent\x12!.intentmesh.v1.WatchIntentRequest\x1a\".intentmesh.v1.WatchIntentResponse0\x01\x12Y\n\x0cWatchIntents\x12\".intentmesh.v1.WatchIntentsRequest\x1a#.intentmesh.v1.WatchIntentsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,15 +47,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHINTENTSREQUEST'].fields_by_name['user']._loaded_options = None
   _globals['_WATCHINTENTSREQUEST'].fields_by_name['user']._serialized_options = b'\272H\032r\0302\026^(0x[0-9a-fA-F]{40})?$'
   _globals['_WATCHINTENTSREQUEST'].fields_by_name['types']._loaded_options = None
-  _globals['_WATCHINTENTSREQUEST'].fields_by_name['types']._serialized_options = b'\272H\005\222\001\002\020\003'
+  _globals['_WATCHINTENTSREQUEST'].fields_by_name['types']._serialized_options = b'\272H\014\222\001\t\020\003\"\005\202\001\002\020\001'
   _globals['_WATCHINTENTSREQUEST'].fields_by_name['statuses']._loaded_options = None
-  _globals['_WATCHINTENTSREQUEST'].fields_by_name['statuses']._serialized_options = b'\272H\005\222\001\002\020\006'
+  _globals['_WATCHINTENTSREQUEST'].fields_by_name['statuses']._serialized_options = b'\272H\014\222\001\t\020\006\"\005\202\001\002\020\001'
   _globals['_WATCHINTENTSREQUEST'].fields_by_name['resume_token']._loaded_options = None
   _globals['_WATCHINTENTSREQUEST'].fields_by_name['resume_token']._serialized_options = b'\272H\005r\003\030\200\010'
-  _globals['_STATUSSOURCE']._serialized_start=1274
-  _globals['_STATUSSOURCE']._serialized_end=1421
-  _globals['_WATCHEND']._serialized_start=1423
-  _globals['_WATCHEND']._serialized_end=1507
+  _globals['_STATUSSOURCE']._serialized_start=1288
+  _globals['_STATUSSOURCE']._serialized_end=1435
+  _globals['_WATCHEND']._serialized_start=1437
+  _globals['_WATCHEND']._serialized_end=1521
   _globals['_GETINTENTSTATUSREQUEST']._serialized_start=197
   _globals['_GETINTENTSTATUSREQUEST']._serialized_end=290
   _globals['_GETINTENTSTATUSRESPONSE']._serialized_start=293
@@ -65,9 +65,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHINTENTRESPONSE']._serialized_start=830
   _globals['_WATCHINTENTRESPONSE']._serialized_end=895
   _globals['_WATCHINTENTSREQUEST']._serialized_start=898
-  _globals['_WATCHINTENTSREQUEST']._serialized_end=1181
-  _globals['_WATCHINTENTSRESPONSE']._serialized_start=1183
-  _globals['_WATCHINTENTSRESPONSE']._serialized_end=1271
-  _globals['_STATUSSERVICE']._serialized_start=1510
-  _globals['_STATUSSERVICE']._serialized_end=1802
+  _globals['_WATCHINTENTSREQUEST']._serialized_end=1195
+  _globals['_WATCHINTENTSRESPONSE']._serialized_start=1197
+  _globals['_WATCHINTENTSRESPONSE']._serialized_end=1285
+  _globals['_STATUSSERVICE']._serialized_start=1524
+  _globals['_STATUSSERVICE']._serialized_end=1816
 # @@protoc_insertion_point(module_scope)

@@ -1,10 +1,11 @@
-"""`make bench BENCH=intake`: what one server process on one core accepts in a second, durably and with all checks on."""
+"""`make bench BENCH=intake`: what one process on one core accepts in a second, durably and with all checks on."""
 
 import argparse
 import asyncio
 import re
 import tempfile
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -59,7 +60,8 @@ class Benchmark:
             async with self._world.intake(f"bench_workers{workers}", workers=workers) as server:
                 load = await self._warm_load(server, channels=8)
                 requests = self._orders.unary(self._count(15_000))
-                costs.append(await _cpu_per_accept(server, lambda: load.unary(requests, 2 * UNARY_IN_FLIGHT)))
+                work = partial(load.unary, requests, 2 * UNARY_IN_FLIGHT)
+                costs.append(await _cpu_per_accept(server, work))
                 await load.close()
         ratio = costs[1] / costs[0]
         self._results.add("intake_workers2_cpu_ratio", ratio, "ratio", one_us=_us(costs[0]), two_us=_us(costs[1]))

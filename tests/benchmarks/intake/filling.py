@@ -10,14 +10,17 @@ INSERT INTO intents (intent_id, user_address, type, status, phase, obligation, s
 SELECT sha256(int8send($1 + n)), substring(sha256(int8send(($1 + n) % 1000)) FOR 20), 1, 3, 7, 1, 1,
        decode(repeat('5a', 420), 'hex'), decode(repeat('11', 20), 'hex'), 31337, decode(repeat('22', 66), 'hex'),
        $1 + n, at, at, at + interval '10 minutes', 'Settled.', 'service:benchmark', '127.0.0.1', 'benchmark'
-FROM generate_series(1, $2::bigint) AS n, LATERAL (SELECT now() - interval '30 days' + ($1 + n) * interval '0.5 s' AS at) AS t
+FROM generate_series(1, $2::bigint) AS n,
+     LATERAL (SELECT now() - interval '30 days' + ($1 + n) * interval '0.5 s' AS at) AS t
 """
 _EVENTS = """
 INSERT INTO intent_events (intent_id, sequence, payload, created_at, feed_position)
-SELECT sha256(int8send($1 + n)), 1, decode(repeat('5a', 230), 'hex'), now(), $1 + n FROM generate_series(1, $2::bigint) AS n
+SELECT sha256(int8send($1 + n)), 1, decode(repeat('5a', 230), 'hex'), now(), $1 + n
+FROM generate_series(1, $2::bigint) AS n
 """
 _EXECUTIONS = """
-INSERT INTO executions (intent_id, due_at) SELECT sha256(int8send($1 + n)), NULL FROM generate_series(1, $2::bigint) AS n
+INSERT INTO executions (intent_id, due_at)
+SELECT sha256(int8send($1 + n)), NULL FROM generate_series(1, $2::bigint) AS n
 """
 _AT_A_TIME = 250_000
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from intentmesh.chain.config import NetworkConfig
 from intentmesh.domain.convert import order_to_proto
+from intentmesh.intake.candidate import Candidate
 from intentmesh.intake.checks.security import check_security, check_signature, signed_digests
 from intentmesh.intake.checks.shape import check_shape
 from intentmesh.intake.checks.structure import StructureCheck
 from intentmesh.intake.checks.timing import check_timing
-from intentmesh.intake.candidate import Candidate
 from intentmesh.intake.policy import Policy
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.validation import RequestValidator

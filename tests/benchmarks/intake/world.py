@@ -17,8 +17,8 @@ from intentmesh.embedded.anvil import AnvilChain, AnvilOptions, ChainId
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.deployment import DEPLOYER, DeploymentTerms, LocalChain, deploy_local_chains
 from intentmesh.embedded.parts import PartStack
-from intentmesh.embedded.postgres import PostgresServer
 from intentmesh.embedded.ports import LOOPBACK, PortReservation
+from intentmesh.embedded.postgres import PostgresServer
 from intentmesh.embedded.probes import grpc_serving, json_rpc
 from intentmesh.embedded.process import ChildProcess, ProcessSpec
 from intentmesh.embedded.valkey import ValkeyServer

@@ -56,7 +56,7 @@ async def test_register__what_is_wrong__is_refused_with_its_reason(fresh_databas
         await refused(register(solver.registration(at=now - 310)), invalid)
         await refused(register(solver.registration(at=now + 310)), invalid)
         await register(solver.registration(at=now - 290))
-        for endpoint in ("unix:/tmp/x", "nonsense", "host:0", "dns://8.8.8.8/host:1"):
+        for endpoint in ("unix:/tmp/x", "nonsense", "host:0", "dns://8.8.8.8/host:1", "host:²", "host:\uff11"):
             await refused(register(solver.registration(endpoint=endpoint)), invalid)
         solver.says_address = other.registration().address
         await refused(register(solver.registration()), invalid, wrong_owner)
