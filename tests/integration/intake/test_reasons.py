@@ -106,7 +106,9 @@ def _order(reason: str, wrong: Change, right: Change = lambda order: order, **gi
     return Case(reason, provoke, near, **given)
 
 
-def _request(reason: str, change: Callable[[SubmitIntentRequest], None], near: Callable[[SubmitIntentRequest], None]) -> Case:
+def _request(
+    reason: str, change: Callable[[SubmitIntentRequest], None], near: Callable[[SubmitIntentRequest], None]
+) -> Case:
     def act(edit: Callable[[SubmitIntentRequest], None]) -> Act:
         async def submit(world: World) -> Any:
             request = permit2_request(world.network, world.order())
@@ -129,6 +131,10 @@ def _input(order: Order, amount: int) -> Order:
 def _later(order: Order, fill: int, expires: int) -> Order:
     now = int(time.time())
     return replace(order, fill_deadline=now + fill, expires=now + expires)
+
+
+def _as_it_is(_: SubmitIntentRequest) -> None:
+    """Changes nothing."""
 
 
 def _give(request: SubmitIntentRequest, **fields: Any) -> None:
@@ -327,10 +333,10 @@ USER_TEXT = "0x" + USER.hex()
 PRICED = 'minimum_value = "0.5"\nmaximum_value = "100"\n[prices]\nUSDC = "1"\n'
 
 CASES = (
-    _request("MISSING_FIELD", lambda r: r.ClearField("signature"), lambda r: None),
-    _request("INVALID_FIELD", lambda r: _give(r.order, nonce="01"), lambda r: None),
+    _request("MISSING_FIELD", lambda r: r.ClearField("signature"), _as_it_is),
+    _request("INVALID_FIELD", lambda r: _give(r.order, nonce="01"), _as_it_is),
     _request("TOO_LARGE", lambda r: _give(r, request_id="x" * 65), lambda r: _give(r, request_id="x" * 64)),
-    _request("TYPE_MISMATCH", lambda r: _give(r, type=IntentType.INTENT_TYPE_BRIDGE), lambda r: None),
+    _request("TYPE_MISMATCH", lambda r: _give(r, type=IntentType.INTENT_TYPE_BRIDGE), _as_it_is),
     _order("UNSUPPORTED_CHAIN", lambda o: replace(o, origin_chain_id=ChainId(5))),
     _order("UNSUPPORTED_TOKEN", lambda o: with_output(o, token=to_bytes32(UNKNOWN))),
     Case("UNSUPPORTED_ROUTE", _bridge_and_swap, _bridge_twice),
@@ -355,7 +361,7 @@ CASES = (
     _request(
         "INVALID_SIGNATURE",
         lambda r: _give(r, signature=r.signature[:-1] + bytes([r.signature[-1] - 27])),
-        lambda r: None,
+        _as_it_is,
     ),
     Case("WRONG_OWNER", _signed_by_another, _plain),
     Case("INVALID_EIP1271_SIGNATURE", _wallet("ffffffff"), _wallet("1626ba7e")),
