@@ -99,6 +99,11 @@ test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contr
 	$(MAKE) --no-print-directory -C contracts test
 	$(BIN)/pytest --quiet
 
+BENCH ?= *
+.PHONY: bench
+bench: setup contracts ## benchmarks, or one of them: make bench BENCH=intake; results in build/bench/NAME.jsonl
+	@for folder in tests/benchmarks/$(BENCH)/; do $(BIN)/python -m "tests.benchmarks.$$(basename $$folder)" $(BENCH_OPTIONS); done
+
 .PHONY: faults
 faults: setup contracts ## the fault campaign: services killed at every moment; longer than CI's
 	$(BIN)/pytest --quiet --timeout 600 tests/faults
