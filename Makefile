@@ -79,6 +79,11 @@ test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contr
 	$(MAKE) --no-print-directory -C contracts test
 	$(BIN)/pytest --quiet
 
+.PHONY: fuzz
+fuzz: setup contracts ## 200,000 hostile calls to every RPC of a mesh of its own [SEED= INPUTS= MAX_SECONDS= REPLAY=file]
+	GRPC_VERBOSITY=NONE $(BIN)/python -m tests.fuzz $(if $(REPLAY),--replay $(REPLAY)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(INPUTS),--inputs $(INPUTS)) $(if $(MAX_SECONDS),--seconds $(MAX_SECONDS))
+
 .PHONY: demo
 demo: setup contracts ## the whole mesh on this machine: three signed intents from signature to settlement
 	@$(BIN)/intentmesh demo
