@@ -30,8 +30,9 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -69,6 +70,13 @@ ConfiguredAddress = Annotated[
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without what was cached from the fields as they were."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in [name for name in copied.__dict__ if name not in type(self).model_fields]:
+            del copied.__dict__[name]
+        return copied
 
 
 class Erc3009Domain(_Model):
@@ -123,14 +131,23 @@ class ChainConfig(_Model):
             raise ValueError(f"chain {self.name}: two tokens have one address")
         return self
 
-    @property
+    @cached_property
     def final_depth(self) -> int:
         """The depth in blocks from which on something is told as true for good."""
         return max(self.confirmations, self.max_reorg_depth + 1)
 
+    @cached_property
+    def final_seconds(self) -> float:
+        """How long a block needs to get that deep."""
+        return self.final_depth * self.block_time_seconds
+
+    @cached_property
+    def _tokens_by_address(self) -> Mapping[Address, TokenConfig]:
+        return {token.address: token for token in self.tokens.values()}
+
     def token(self, address: Address) -> TokenConfig | None:
         """The served token of this address."""
-        return next((token for token in self.tokens.values() if token.address == address), None)
+        return self._tokens_by_address.get(address)
 
     def symbol(self, address: Address) -> str | None:
         """The name under which the token of this address is configured."""
@@ -173,8 +190,12 @@ class NetworkConfig(_Model):
             raise ValueError("two chains have one chain_id")
         return self
 
+    @cached_property
+    def _chains_by_id(self) -> Mapping[int, ChainConfig]:
+        return {chain.chain_id: chain for chain in self.chains}
+
     def find(self, chain_id: int) -> ChainConfig | None:
-        return next((chain for chain in self.chains if chain.chain_id == chain_id), None)
+        return self._chains_by_id.get(chain_id)
 
     def chain(self, chain_id: int) -> ChainConfig:
         """Raises InvalidArgument UNSUPPORTED_CHAIN."""
