@@ -106,7 +106,9 @@ def _order(reason: str, wrong: Change, right: Change = lambda order: order, **gi
     return Case(reason, provoke, near, **given)
 
 
-def _request(reason: str, change: Callable[[SubmitIntentRequest], None], near: Callable[[SubmitIntentRequest], None]) -> Case:
+def _request(
+    reason: str, change: Callable[[SubmitIntentRequest], None], near: Callable[[SubmitIntentRequest], None]
+) -> Case:
     def act(edit: Callable[[SubmitIntentRequest], None]) -> Act:
         async def submit(world: World) -> Any:
             request = permit2_request(world.network, world.order())
