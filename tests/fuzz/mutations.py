@@ -239,9 +239,20 @@ def _noise(random: Random, _: bytes, __: bytes) -> bytes:
 
 
 _DAMAGES: tuple[Callable[[Random, bytes, bytes], bytes], ...] = (
-    _flipped, _flipped, _flipped, _truncated, _duplicated, _spliced, _with_unknown, _nested, _bad_text, _bad_text,
-    _wrong_type, _bad_length, _noise,
-)  # fmt: skip
+    _flipped,
+    _flipped,
+    _flipped,
+    _truncated,
+    _duplicated,
+    _spliced,
+    _with_unknown,
+    _nested,
+    _bad_text,
+    _bad_text,
+    _wrong_type,
+    _bad_length,
+    _noise,
+)
 
 
 def tag(number: int, wire_type: int) -> bytes:

@@ -1,7 +1,7 @@
 """What may come back, whatever was sent. A rule that is broken has a name; the names are the findings' kinds.
 
 - `bug-status`: a service answers INTERNAL or UNKNOWN, as a status or as the result of an item.
-- `no-reason`: an error of a service without `google.rpc.ErrorInfo` of the domain "intentmesh", or with a reason that the
+- `no-reason`: an error of a service without `google.rpc.ErrorInfo` of the domain "intentmesh", or with a reason the
   enum does not have.
 - `leak`: a message, a trailer or an answer shows an exception, a class, a statement or a path.
 - `hang`: no end of a call that should have ended by itself.
@@ -28,9 +28,9 @@ _NEVER_SAID = (ErrorReason.ERROR_REASON_UNSPECIFIED, ErrorReason.ERROR_REASON_IN
 
 _LEAKS = re.compile(
     rb"Traceback|File \"|, line \d+|\.py\b|site-packages|<class '|<function |object at 0x|NoneType|self\.|"
-    rb"\b[A-Z][A-Za-z]*(?:Error|Exception)\b|asyncpg|redis\.|grpc\._|grpc\.aio|pydantic|web3\.|psycopg|uvloop|protovalidate|"
-    rb"invalid literal|codec can't|unexpected keyword|not supported between|out of range for|byte sequence for encoding|"
-    rb"violates |relation \"|column \"|syntax error|SELECT |INSERT |UPDATE |DELETE FROM|"
+    rb"\b[A-Z][A-Za-z]*(?:Error|Exception)\b|asyncpg|redis\.|grpc\._|grpc\.aio|pydantic|web3\.|psycopg|uvloop|"
+    rb"protovalidate|invalid literal|codec can't|unexpected keyword|not supported between|out of range for|"
+    rb"byte sequence for encoding|violates |relation \"|column \"|syntax error|SELECT |INSERT |UPDATE |DELETE FROM|"
     rb"/usr/|/home/|/tmp/|/root/|/var/|/etc/|/opt/|postgres(?:ql)?://|redis://|keys/internal"
 )
 _REFLECTION = "/grpc.reflection."

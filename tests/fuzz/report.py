@@ -144,7 +144,8 @@ class Report:
             yield f"memory: {door:16} {before:7.1f} MiB -> {after:7.1f} MiB, {slope / 1024:+8.1f} KiB per 1,000 inputs"
         yield f"slowest: {self.slowest[0]:.2f} s, {self.slowest[1]}"
         rate = self.inputs / self.seconds if self.seconds else 0
-        yield f"{self.inputs} inputs in {self.seconds:.0f} s ({rate:.0f}/s), seed {self.seed}, {len(self.findings)} findings"
+        yield f"{self.inputs} inputs in {self.seconds:.0f} s ({rate:.0f}/s), seed {self.seed}"
+        yield f"{len(self.findings)} findings"
         for key, finding in self.findings.items():
             yield f"  {finding.violation.rule} ({self.seen[key]} times): {key.split(' ', 1)[1]}"
             yield f"      {finding.violation.detail}"
