@@ -103,6 +103,15 @@ test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contr
 faults: setup contracts ## the fault campaign: services killed at every moment; longer than CI's
 	$(BIN)/pytest --quiet --timeout 600 tests/faults
 
+.PHONY: bench
+BENCH ?= intake
+bench: setup contracts ## benchmarks on real parts, results in build/bench/BENCH.jsonl; BENCH=intake
+	$(BIN)/python -m tests.benchmarks.$(BENCH)
+
+.PHONY: fuzz
+fuzz: setup contracts ## 200,000 mutated inputs to every RPC of a mesh of its own; REPLAY=file sends a finding again
+	$(BIN)/python -m tests.fuzz $(if $(REPLAY),--replay $(REPLAY))
+
 .PHONY: demo
 demo: setup contracts ## the whole mesh on this machine: three signed intents from signature to settlement
 	@$(BIN)/intentmesh demo

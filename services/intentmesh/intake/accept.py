@@ -13,6 +13,7 @@ from intentmesh.intake.caller import Caller
 from intentmesh.intake.candidate import Admissible
 from intentmesh.intake.findings import Finding, duplicate_nonce
 from intentmesh.intake.group_commit import ACCEPTED, ACCEPTED_MESSAGE, Accept, Acceptance, Done, GroupCommit, Outcome
+from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.rpc.tracing import current_trace_id
 from intentmesh.store import admission, intents
 from intentmesh.store.admission import RequestKey
@@ -84,8 +85,9 @@ class Acceptor:
 
     async def find(self, admissible: Admissible) -> Acceptance | None:
         """The intent, if it is stored."""
-        async with self._pool.acquire() as conn:
-            standing = await admission.standing_of(conn, [admissible.intent_id])
+        with reaching_the_store():
+            async with self._pool.acquire() as conn:
+                standing = await admission.standing_of(conn, [admissible.intent_id])
         found = standing.get(admissible.intent_id)
         return None if found is None else Acceptance(admissible.intent_id, found.status, found.sequence, created=False)
 
@@ -100,8 +102,9 @@ class Acceptor:
         if admissible.permit2_nonce is None:
             return None
         order = admissible.order
-        async with self._pool.acquire() as conn:
-            return await intents.find_by_nonce(conn, order.origin_chain_id, order.user, admissible.permit2_nonce)
+        with reaching_the_store():
+            async with self._pool.acquire() as conn:
+                return await intents.find_by_nonce(conn, order.origin_chain_id, order.user, admissible.permit2_nonce)
 
 
 def _request_use(

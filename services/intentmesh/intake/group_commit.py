@@ -22,6 +22,7 @@ from intentmesh.domain.types import IntentId, format_intent_id
 from intentmesh.intake.announce import Announcer
 from intentmesh.intake.findings import duplicate_nonce, refusal
 from intentmesh.intake.metrics import GROUP_SECONDS, GROUP_SIZE
+from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.store import admission
 from intentmesh.store.admission import NonceKey, RequestKey, Standing
 from intentmesh.store.intents import NewIntent, RequestIdUse
@@ -188,7 +189,10 @@ class GroupCommit:
 
     async def _store(self, group: Sequence[Accept]) -> list[Outcome]:
         """The outcome of each member, all of it committed."""
-        conn = await self._connection()
+        with reaching_the_store():
+            return await self._store_at(await self._connection(), group)
+
+    async def _store_at(self, conn: Connection, group: Sequence[Accept]) -> list[Outcome]:
         asked = {accept.request[0]: accept.request[1] for accept in group if accept.request is not None}
         if not asked:
             # One statement is a transaction of its own, and spares two round trips.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from intentmesh.domain.types import Address, ChainId, IntentId
 from intentmesh.intake.candidate import Admissible
+from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.store import admission
 from intentmesh.store.pool import Pool
 
@@ -154,8 +155,9 @@ class OpenOrders:
             if known is not None:
                 known.stored_meanwhile.clear()
         began_at = self._clock()
-        async with self._pool.acquire() as conn:
-            read = await admission.open_of_users(conn, users)
+        with reaching_the_store():
+            async with self._pool.acquire() as conn:
+                read = await admission.open_of_users(conn, users)
         found = [self._take_over(user, began_at, read[user]) for user in users]
         while len(self._users) > _USERS:
             del self._users[next(iter(self._users))]
