@@ -328,26 +328,15 @@ def _page(spoil: bool) -> Act:
     return ask
 
 
-def _unchanged(_: SubmitIntentRequest) -> None:
-    """A near miss that is the valid request itself."""
-
-
 WRONG_WORD = Bytes32(b"\x01" + bytes(31))
 USER_TEXT = "0x" + USER.hex()
 PRICED = 'minimum_value = "0.5"\nmaximum_value = "100"\n[prices]\nUSDC = "1"\n'
 
 CASES = (
-<<<<<<< HEAD
-    _request("MISSING_FIELD", lambda r: r.ClearField("signature"), _unchanged),
-    _request("INVALID_FIELD", lambda r: _give(r.order, nonce="01"), _unchanged),
-    _request("TOO_LARGE", lambda r: _give(r, request_id="x" * 65), lambda r: _give(r, request_id="x" * 64)),
-    _request("TYPE_MISMATCH", lambda r: _give(r, type=IntentType.INTENT_TYPE_BRIDGE), _unchanged),
-=======
     _request("MISSING_FIELD", lambda r: r.ClearField("signature"), _as_it_is),
     _request("INVALID_FIELD", lambda r: _give(r.order, nonce="01"), _as_it_is),
     _request("TOO_LARGE", lambda r: _give(r, request_id="x" * 65), lambda r: _give(r, request_id="x" * 64)),
     _request("TYPE_MISMATCH", lambda r: _give(r, type=IntentType.INTENT_TYPE_BRIDGE), _as_it_is),
->>>>>>> intake
     _order("UNSUPPORTED_CHAIN", lambda o: replace(o, origin_chain_id=ChainId(5))),
     _order("UNSUPPORTED_TOKEN", lambda o: with_output(o, token=to_bytes32(UNKNOWN))),
     Case("UNSUPPORTED_ROUTE", _bridge_and_swap, _bridge_twice),
@@ -372,11 +361,7 @@ CASES = (
     _request(
         "INVALID_SIGNATURE",
         lambda r: _give(r, signature=r.signature[:-1] + bytes([r.signature[-1] - 27])),
-<<<<<<< HEAD
-        _unchanged,
-=======
         _as_it_is,
->>>>>>> intake
     ),
     Case("WRONG_OWNER", _signed_by_another, _plain),
     Case("INVALID_EIP1271_SIGNATURE", _wallet("ffffffff"), _wallet("1626ba7e")),
