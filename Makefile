@@ -46,6 +46,26 @@ protos: $(STAMPS)/protos ## generate services/intentmesh/v1 from protos/
 contracts: ## compile the contracts (and Permit2) into build/contracts
 	$(MAKE) --no-print-directory -C contracts build
 
+# The tools that judge the contracts want other versions of libraries than we do, so each has an environment of its own.
+$(STAMPS)/env-%: contracts/tools/requirements-%.txt $(BIN)/uv
+	@mkdir -p $(@D)
+	$(BIN)/uv venv --quiet --clear .envs/$*
+	$(BIN)/uv pip sync --quiet --require-hashes --python .envs/$* $<
+	@touch $@
+
+.PHONY: audit-tools
+audit-tools: $(STAMPS)/env-slither $(STAMPS)/env-halmos ## install slither and halmos into .envs
+
+.PHONY: audit
+audit: setup contracts audit-tools ## every gate over the contracts, then every mutant of them; deploys nothing
+	$(BIN)/intentmesh contracts audit
+	$(BIN)/intentmesh contracts mutants
+
+.PHONY: lock-audit-tools
+lock-audit-tools: $(BIN)/uv ## resolve the versions of slither and halmos anew
+	echo slither-analyzer | $(BIN)/uv pip compile - --generate-hashes --no-annotate --no-header --quiet -o contracts/tools/requirements-slither.txt
+	echo halmos | $(BIN)/uv pip compile - --generate-hashes --no-annotate --no-header --quiet -o contracts/tools/requirements-halmos.txt
+
 # --- checks -----------------------------------------------------------------------------------------------------
 
 .PHONY: lint
@@ -79,6 +99,15 @@ test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contr
 	$(MAKE) --no-print-directory -C contracts test
 	$(BIN)/pytest --quiet
 
+.PHONY: faults
+faults: setup contracts ## the fault campaign: services killed at every moment; longer than CI's
+	$(BIN)/pytest --quiet --timeout 600 tests/faults
+
+.PHONY: bench
+BENCH ?= intake
+bench: setup contracts ## benchmarks on real parts, results in build/bench/BENCH.jsonl; BENCH=intake
+	$(BIN)/python -m tests.benchmarks.$(BENCH)
+
 .PHONY: fuzz
 fuzz: setup contracts ## 200,000 hostile calls to every RPC of a mesh of its own [SEED= INPUTS= MAX_SECONDS= REPLAY=file]
 	GRPC_VERBOSITY=NONE $(BIN)/python -m tests.fuzz $(if $(REPLAY),--replay $(REPLAY)) $(if $(SEED),--seed $(SEED)) \
@@ -90,4 +119,4 @@ demo: setup contracts ## the whole mesh on this machine: three signed intents fr
 
 .PHONY: clean
 clean: ## remove what the commands made, installed packages included
-	rm -rf build .venv contracts/node_modules tests/acceptance/js/node_modules
+	rm -rf build .venv .envs contracts/node_modules tests/acceptance/js/node_modules

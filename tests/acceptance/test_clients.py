@@ -37,7 +37,7 @@ def test_grpcurl__get_intent_status__answers(mesh: RunningMesh) -> None:
     answer = _grpcurl(
         mesh, "intentmesh.v1.StatusService/GetIntentStatus", data={"intent_id": intent_id, "min_sequence": "1"}
     )
-    assert json.loads(answer)["intentId"] == intent_id
+    assert json.loads(answer)["intent_id"] == intent_id
 
 
 def _grpcurl(mesh: RunningMesh, *words: str, data: dict[str, str] | None = None) -> str:

@@ -86,7 +86,9 @@ class Stranger:
 
     def _transact(self, transaction: dict[str, str]) -> dict[str, str]:
         transaction_hash = self._call("eth_sendTransaction", transaction)
-        receipt: dict[str, str] = self._call("eth_getTransactionReceipt", transaction_hash)
+        # Anvil answers a moment before it mines.
+        while not isinstance(receipt := self._call("eth_getTransactionReceipt", transaction_hash), dict):
+            continue
         assert receipt["status"] == "0x1"
         return receipt
 

@@ -1,114 +1,27 @@
-// Writes orders.json: orders and what they hash to, computed with viem alone, so that neither our Solidity nor our Python
-// is its own judge. Run it after a deliberate change of the cases below:
-//   node tests/golden/generate.mjs          viem is taken from tests/acceptance/js, or from the folder in VIEM_HOME
-//   node tests/golden/generate.mjs --check  exits 1 if the file would change
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+// Writes orders.json: orders and what they hash to, computed with viem alone (tests/acceptance/js/order.mjs), so that
+// neither our Solidity nor our Python is its own judge. Run it after a deliberate change of the cases below:
+//   node tests/golden/generate.mjs
+import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import {
+  attestationDigest,
+  erc3009Digest,
+  fillDescription,
+  fillRecordHash,
+  orderId,
+  outputHash,
+  permit2Digest,
+} from "../acceptance/js/order.mjs";
 
 const FILE = new URL("orders.json", import.meta.url);
-const home = process.env.VIEM_HOME ? pathToFileURL(`${resolve(process.env.VIEM_HOME)}/`) : new URL("../acceptance/js/", import.meta.url);
-const { concat, encodeAbiParameters, encodePacked, getAddress, hashTypedData, keccak256, pad, size, stringToHex, toHex } =
-  createRequire(new URL("package.json", home))("viem");
+const { encodePacked, getAddress, keccak256, pad, stringToHex, toHex } = createRequire(
+  new URL("../acceptance/js/package.json", import.meta.url),
+)("viem");
 
-const PERMIT2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3";
 const MAX_UINT256 = 2n ** 256n - 1n;
 const MAX_UINT32 = 2 ** 32 - 1;
 const ALPHA = 31337;
 const BETA = 31338;
-
-const MANDATE_OUTPUT = [
-  { name: "oracle", type: "bytes32" },
-  { name: "settler", type: "bytes32" },
-  { name: "chainId", type: "uint256" },
-  { name: "token", type: "bytes32" },
-  { name: "amount", type: "uint256" },
-  { name: "recipient", type: "bytes32" },
-  { name: "callbackData", type: "bytes" },
-  { name: "context", type: "bytes" },
-];
-const PERMIT2_TYPES = {
-  PermitBatchWitnessTransferFrom: [
-    { name: "permitted", type: "TokenPermissions[]" },
-    { name: "spender", type: "address" },
-    { name: "nonce", type: "uint256" },
-    { name: "deadline", type: "uint256" },
-    { name: "witness", type: "Permit2Witness" },
-  ],
-  TokenPermissions: [
-    { name: "token", type: "address" },
-    { name: "amount", type: "uint256" },
-  ],
-  Permit2Witness: [
-    { name: "user", type: "address" },
-    { name: "expires", type: "uint32" },
-    { name: "inputOracle", type: "address" },
-    { name: "outputs", type: "MandateOutput[]" },
-  ],
-  MandateOutput: MANDATE_OUTPUT,
-};
-const ERC3009_TYPES = {
-  ReceiveWithAuthorization: [
-    { name: "from", type: "address" },
-    { name: "to", type: "address" },
-    { name: "value", type: "uint256" },
-    { name: "validAfter", type: "uint256" },
-    { name: "validBefore", type: "uint256" },
-    { name: "nonce", type: "bytes32" },
-  ],
-};
-const ATTESTATION_TYPES = {
-  FillAttestation: [
-    { name: "remoteChainId", type: "uint256" },
-    { name: "remoteOracle", type: "bytes32" },
-    { name: "application", type: "bytes32" },
-    { name: "dataHash", type: "bytes32" },
-  ],
-};
-
-// -- what the hashes are
-
-function orderId(order, settler) {
-  const inputs = concat(order.inputs.map(({ token, amount }) => encodePacked(["uint256", "uint256"], [BigInt(token), amount])));
-  const outputs = encodeAbiParameters([{ type: "tuple[]", components: MANDATE_OUTPUT }], [order.outputs]);
-  return keccak256(
-    encodePacked(
-      ["uint256", "address", "address", "uint256", "uint32", "uint32", "address", "bytes32", "bytes"],
-      [BigInt(order.originChainId), settler, order.user, order.nonce, order.expires, order.fillDeadline, order.inputOracle, keccak256(inputs), outputs],
-    ),
-  );
-}
-
-function permit2Digest(order, settler) {
-  return hashTypedData({
-    domain: { name: "Permit2", chainId: order.originChainId, verifyingContract: PERMIT2 },
-    types: PERMIT2_TYPES,
-    primaryType: "PermitBatchWitnessTransferFrom",
-    message: { permitted: order.inputs, spender: settler, nonce: order.nonce, deadline: BigInt(order.fillDeadline), witness: order },
-  });
-}
-
-function erc3009Digest(order, settler, { token, name, version, value }) {
-  return hashTypedData({
-    domain: { name, version, chainId: order.originChainId, verifyingContract: token },
-    types: ERC3009_TYPES,
-    primaryType: "ReceiveWithAuthorization",
-    message: { from: order.user, to: settler, value, validAfter: 0n, validBefore: BigInt(order.fillDeadline), nonce: orderId(order, settler) },
-  });
-}
-
-const packedEnd = (output) =>
-  encodePacked(
-    ["bytes32", "uint256", "bytes32", "uint16", "bytes", "uint16", "bytes"],
-    [output.token, output.amount, output.recipient, size(output.callbackData), output.callbackData, size(output.context), output.context],
-  );
-
-const outputHash = (output) =>
-  keccak256(concat([encodePacked(["bytes32", "bytes32", "uint256"], [output.oracle, output.settler, BigInt(output.chainId)]), packedEnd(output)]));
-
-const fillDescription = (solver, id, timestamp, output) =>
-  concat([encodePacked(["bytes32", "bytes32", "uint32"], [solver, id, timestamp]), packedEnd(output)]);
 
 // -- the cases
 
@@ -214,33 +127,29 @@ const TOKEN_DOMAINS = {
   [address("WETH alpha")]: { name: "Wrapped Ether", version: "1" },
 };
 
-function vector({ name, order }, index) {
+function vector({ name, order: typed }, index) {
   const settler = address("input settler");
+  const order = plain(typed);
   const id = orderId(order, settler);
   const tokens = order.inputs.map(({ token, amount }) => ({ token, ...TOKEN_DOMAINS[token], value: amount }));
-  const fill = { solver: named("solver"), timestamp: 1_800_000_100 + index, outputIndex: order.outputs.length - 1 };
-  const filled = order.outputs[fill.outputIndex];
+  const fill = { solver: named("solver"), timestamp: 1_800_000_100 + index, output_index: order.outputs.length - 1 };
+  const filled = order.outputs[fill.output_index];
   const description = fillDescription(fill.solver, id, fill.timestamp, filled);
-  const attestation = { remoteChainId: BigInt(filled.chainId), remoteOracle: filled.oracle, application: filled.settler, dataHash: keccak256(description) };
+  const dataHash = keccak256(description);
   return {
     name,
     settler,
     order,
-    orderId: id,
-    permit2: { chainId: order.originChainId, digest: permit2Digest(order, settler) },
+    order_id: id,
+    permit2: { chain_id: order.origin_chain_id, digest: permit2Digest(order, settler) },
     erc3009: tokens.map((domain) => ({ ...domain, digest: erc3009Digest(order, settler, domain) })),
-    outputHashes: order.outputs.map(outputHash),
+    output_hashes: order.outputs.map(outputHash),
     fill: {
       ...fill,
-      recordHash: keccak256(encodePacked(["bytes32", "uint32"], [fill.solver, fill.timestamp])),
+      record_hash: fillRecordHash(fill.solver, fill.timestamp),
       description,
-      dataHash: keccak256(description),
-      attestationDigest: hashTypedData({
-        domain: { name: "AttestedOracle", version: "1", chainId: order.originChainId, verifyingContract: order.inputOracle },
-        types: ATTESTATION_TYPES,
-        primaryType: "FillAttestation",
-        message: attestation,
-      }),
+      data_hash: dataHash,
+      attestation_digest: attestationDigest(order, filled, dataHash),
     },
   };
 }
@@ -257,11 +166,4 @@ function plain(value) {
   return value;
 }
 
-const text = `${JSON.stringify({ orders: CASES.map((item, index) => plain(vector(item, index))) }, null, 2)}\n`;
-if (process.argv.includes("--check")) {
-  const same = existsSync(FILE) && readFileSync(FILE, "utf8") === text;
-  if (!same) process.stderr.write(`${fileURLToPath(FILE)} is not what generate.mjs writes\n`);
-  process.exitCode = same ? 0 : 1;
-} else {
-  writeFileSync(FILE, text);
-}
+writeFileSync(FILE, `${JSON.stringify({ orders: CASES.map(vector) }, null, 2)}\n`);

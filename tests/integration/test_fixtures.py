@@ -25,6 +25,9 @@ def test_fresh_database__in_a_test_without_a_loop__is_given(fresh_database: Dsn)
     assert fresh_database.startswith("postgresql://intentmesh:")
 
 
+MARKED = "0x" + "ab" * 20
+
+
 @pytest.mark.parametrize("_time", ["first", "second"])
 async def test_valkey_url__for_each_test__holds_nothing(valkey_url: ValkeyUrl, _time: str) -> None:
     async with redis.Redis.from_url(valkey_url) as client:
@@ -36,5 +39,6 @@ async def test_valkey_url__for_each_test__holds_nothing(valkey_url: ValkeyUrl, _
 async def test_chains__for_each_test__are_where_they_were(chains: LocalChains, _time: str) -> None:
     for chain, chain_id in ((chains.alpha, ALPHA), (chains.beta, BETA)):
         assert int(await json_rpc(chain.port, "eth_chainId"), 16) == chain_id
-        assert await json_rpc(chain.port, "eth_blockNumber") == "0x0"
+        assert await json_rpc(chain.port, "eth_getStorageAt", MARKED, "0x0", "latest") == "0x" + "00" * 32
+        await json_rpc(chain.port, "anvil_setStorageAt", MARKED, "0x0", "0x" + "11" * 32)
         await json_rpc(chain.port, "anvil_mine", "0x5")

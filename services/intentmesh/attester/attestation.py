@@ -62,7 +62,7 @@ class Attestor:
         FillMismatch and ChainUnavailable.
         """
         route = self._checked_route(claim)
-        statement = _statement(claim, route)
+        statement = _statement(claim)
         signed = await self._journal.find(statement)
         if signed is not None:
             return signed
@@ -74,15 +74,12 @@ class Attestor:
     def _checked_route(self, claim: FillClaim) -> Route:
         """Our own configuration decides between which contracts a statement may be made, never the caller."""
         route = self._network.route(claim.origin_chain_id, claim.output.chain_id)
-        if route.same_chain:
-            raise InvalidArgument(
-                "a fill on the origin chain is proven by its output settler and needs no attestation",
-                reason=ErrorReason.ERROR_REASON_UNSUPPORTED_ROUTE,
-            )
-        if claim.input_oracle != route.input_oracle:
-            raise _unsupported_oracle("input", route.input_oracle)
-        if claim.output.oracle != to_bytes32(route.output_oracle):
-            raise _unsupported_oracle("output", route.output_oracle)
+        # Attesters speak through the attested oracles only, also on one chain, where an order may name the output
+        # settler as its own oracle instead and needs nobody's word.
+        if claim.input_oracle != route.origin.oracle:
+            raise _unsupported_oracle("input", route.origin.oracle)
+        if claim.output.oracle != to_bytes32(route.destination.oracle):
+            raise _unsupported_oracle("output", route.destination.oracle)
         expected = route.destination.output_settler
         if claim.output.settler != to_bytes32(expected):
             raise InvalidArgument(
@@ -106,11 +103,11 @@ class Attestor:
             raise FillMismatch("the chain records another solver or time for this output")
 
 
-def _statement(claim: FillClaim, route: Route) -> Statement:
+def _statement(claim: FillClaim) -> Statement:
     data_hash = fill_data_hash(claim.intent_id, claim.output, claim.solver, claim.timestamp)
     digest = fill_attestation_digest(
         claim.origin_chain_id,
-        route.input_oracle,
+        claim.input_oracle,
         claim.output.chain_id,
         claim.output.oracle,
         claim.output.settler,

@@ -21,13 +21,18 @@ The file is TOML:
     [[keys]]
     role = "solver"
     key = "env:SOLVER_KEY"
+
+or the record of a deployment (`.json`), which holds the same under `network`.
 """
 
+import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -65,6 +70,13 @@ ConfiguredAddress = Annotated[
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without what was cached from the fields as they were."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in [name for name in copied.__dict__ if name not in type(self).model_fields]:
+            del copied.__dict__[name]
+        return copied
 
 
 class Erc3009Domain(_Model):
@@ -119,14 +131,23 @@ class ChainConfig(_Model):
             raise ValueError(f"chain {self.name}: two tokens have one address")
         return self
 
-    @property
+    @cached_property
     def final_depth(self) -> int:
         """The depth in blocks from which on something is told as true for good."""
         return max(self.confirmations, self.max_reorg_depth + 1)
 
+    @cached_property
+    def final_seconds(self) -> float:
+        """How long a block needs to get that deep."""
+        return self.final_depth * self.block_time_seconds
+
+    @cached_property
+    def _tokens_by_address(self) -> Mapping[Address, TokenConfig]:
+        return {token.address: token for token in self.tokens.values()}
+
     def token(self, address: Address) -> TokenConfig | None:
         """The served token of this address."""
-        return next((token for token in self.tokens.values() if token.address == address), None)
+        return self._tokens_by_address.get(address)
 
     def symbol(self, address: Address) -> str | None:
         """The name under which the token of this address is configured."""
@@ -169,8 +190,12 @@ class NetworkConfig(_Model):
             raise ValueError("two chains have one chain_id")
         return self
 
+    @cached_property
+    def _chains_by_id(self) -> Mapping[int, ChainConfig]:
+        return {chain.chain_id: chain for chain in self.chains}
+
     def find(self, chain_id: int) -> ChainConfig | None:
-        return next((chain for chain in self.chains if chain.chain_id == chain_id), None)
+        return self._chains_by_id.get(chain_id)
 
     def chain(self, chain_id: int) -> ChainConfig:
         """Raises InvalidArgument UNSUPPORTED_CHAIN."""
@@ -201,14 +226,37 @@ class NetworkConfig(_Model):
 def load_network(path: Path) -> NetworkConfig:
     """Reads the network file. Raises InvalidNetworkError with one line that names the place."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = _of_record(text) if path.suffix == ".json" else tomllib.loads(text)
         return NetworkConfig.model_validate(content)
     except OSError as error:
         raise InvalidNetworkError(f"{path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidNetworkError(f"{path}: is not TOML: {error}") from error
+    except (json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
+        raise InvalidNetworkError(f"{path}: is no deployment record that can be used here: {error}") from error
     except ValidationError as error:
         raise InvalidNetworkError(f"{path}: {_first_fault(error)}") from error
+
+
+def _of_record(text: str) -> object:
+    """The network in a deployment record. URLs may be `env:NAME`: a URL can hold a secret, a record must not.
+
+    Raises LookupError with a sentence when such a variable is not set.
+    """
+    network = json.loads(text)["network"]
+    for chain in network["chains"]:
+        chain["rpc_urls"] = [_url(url) for url in chain["rpc_urls"]]
+    return network
+
+
+def _url(text: str) -> str:
+    name = text.removeprefix("env:")
+    if name == text:
+        return text
+    if not os.environ.get(name):
+        raise LookupError(f"the environment variable {name} should hold an RPC URL and is not set")
+    return os.environ[name]
 
 
 def _first_fault(error: ValidationError) -> str:

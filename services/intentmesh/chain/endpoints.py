@@ -109,7 +109,11 @@ class EndpointPool:
                 return await endpoint.request(method, params)
             except EndpointError as error:
                 if error.code not in _OWN_TROUBLE and (first_error_counts or error.data is not None):
-                    raise
+                    if not first_error_counts or not (failures or refusal):
+                        raise
+                    # One that was asked before may have taken the transaction all the same.
+                    cause = f"{method}: {error.cause}, after others failed"
+                    raise ChainUnavailable(self._chain_id, cause) from error
                 refusal = error
             except _NoAnswerError as error:
                 failures.append(f"{endpoint.shown}: {error}")

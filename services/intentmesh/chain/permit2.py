@@ -18,8 +18,12 @@ class Permit2(Contract):
     async def nonce_used(self, user: Address, nonce: int, block: BlockTag = "latest") -> bool:
         """Whether the nonce was spent, by a transfer or by invalidation: no signature with it works any more."""
         word, bit = divmod(nonce, NONCES_PER_WORD)
+        return bool(await self.nonce_bitmap(user, word, block) >> bit & 1)
+
+    async def nonce_bitmap(self, user: Address, word: int, block: BlockTag = "latest") -> int:
+        """Which of the nonces word · 256 … word · 256 + 255 are spent; bit 0 is the first of them."""
         (bitmap,) = await self._call("nonceBitmap", user, word, block=block)
-        return bool(bitmap >> bit & 1)
+        return int(bitmap)
 
     async def domain_separator(self) -> bytes:
         (separator,) = await self._call("DOMAIN_SEPARATOR")

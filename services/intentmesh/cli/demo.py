@@ -18,7 +18,7 @@ from intentmesh.cli.demo_report import Change, Journey, changes, journeys_table,
 from intentmesh.cli.demo_view import LiveView
 from intentmesh.cli.holdings import Holder, Holding, read_holdings
 from intentmesh.cli.mesh import describe, format_units, json_option
-from intentmesh.cli.order import make_order
+from intentmesh.cli.order import OrderWish, make_order
 from intentmesh.cli.output import Form, JsonValue, Output
 from intentmesh.client.mesh import MeshClient
 from intentmesh.client.order_builder import Scheme, SignedOrder
@@ -125,14 +125,8 @@ async def _drive(endpoints: Endpoints, output: Output) -> list[str]:
 
 
 def _sign(endpoints: Endpoints, plan: Plan, recipient: str) -> SignedOrder:
-    return make_order(
-        endpoints,
-        sell=plan.sell,
-        buy=plan.buy,
-        destination=plan.destination,
-        recipient=recipient,
-        scheme=plan.scheme,
-    )
+    wish = OrderWish(plan.sell, plan.buy, destination=plan.destination, recipient=recipient, scheme=plan.scheme)
+    return make_order(endpoints, wish)
 
 
 async def _submit(client: MeshClient, plan: Plan, signed: SignedOrder) -> Journey:

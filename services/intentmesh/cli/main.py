@@ -18,6 +18,7 @@ COMMANDS = {
     "list": ("intentmesh.cli.list", "list intents"),
     "solvers": ("intentmesh.cli.solvers", "list solvers and how they do"),
     "balances": ("intentmesh.cli.balances", "show who holds what on which chain"),
+    "contracts": ("intentmesh.cli.contracts", "prove, deploy and verify the contracts"),
 }
 
 

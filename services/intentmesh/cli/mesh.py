@@ -17,8 +17,7 @@ from intentmesh.domain.digests import TokenDomain
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.types import Address, ChainId, parse_address
 from intentmesh.embedded import endpoints as endpoints_file
-from intentmesh.embedded.endpoints import ChainEndpoint, Endpoints, EndpointsError, TokenEndpoint
-from intentmesh.embedded.mesh import TOKEN_FILE
+from intentmesh.embedded.endpoints import TOKEN_FILE, ChainEndpoint, Endpoints, EndpointsError, TokenEndpoint
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.v1.error_pb2 import ErrorReason
 
@@ -51,6 +50,12 @@ def run_async(function: Callable[P, Awaitable[None]]) -> Callable[P, None]:
             raise click.ClickException(describe(error)) from None
         except EndpointsError as error:
             raise click.ClickException(str(error)) from None
+        except ExceptionGroup as group:
+            # Several watches at once: the first refusal ends the command, whatever else failed with it.
+            refusals, others = group.split(MeshError)
+            if refusals is None or others is not None:
+                raise
+            raise click.ClickException(describe(_first(refusals))) from None
         except KeyboardInterrupt:
             sys.exit(130)
         except BrokenPipeError:
@@ -62,6 +67,11 @@ def run_async(function: Callable[P, Awaitable[None]]) -> Callable[P, None]:
 
 async def _as_coroutine(function: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs) -> None:
     await function(*args, **kwargs)
+
+
+def _first(group: ExceptionGroup[MeshError]) -> MeshError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, ExceptionGroup) else inner
 
 
 def describe(error: MeshError) -> str:

@@ -1,8 +1,12 @@
 """`intentmesh order`: make and sign an order, or compute everything that is derived from one."""
 
+import functools
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,26 +45,47 @@ def command() -> None:
     """Make, sign and inspect orders."""
 
 
-def order_options(function: click.decorators.FC) -> click.decorators.FC:
-    """The options that describe an order; `submit` takes them as well."""
-    for option in reversed(
-        (
-            click.option(
-                "--sell", required=True, metavar="TOKEN:AMOUNT", help="What the user gives, such as USDC:100."
-            ),
-            click.option("--buy", required=True, metavar="TOKEN:AMOUNT", help="The least that the recipient gets."),
-            click.option(
-                "--from", "origin", default="alpha", show_default=True, help="Chain of the input, name or id."
-            ),
+@dataclass(frozen=True, slots=True)
+class OrderWish:
+    """What the options say of an order. Amounts are TOKEN:AMOUNT; an empty destination is the origin."""
+
+    sell: str
+    buy: str
+    origin: str = "alpha"
+    destination: str | None = None
+    recipient: str | None = None
+    # The mesh's local user's where it is not given.
+    key: str | None = None
+    scheme: Scheme = Scheme.PERMIT2
+    fill_window: int = DEFAULT_FILL_WINDOW_SECONDS
+    expiry_margin: int = DEFAULT_EXPIRY_MARGIN_SECONDS
+
+
+def order_options(required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that describe an order. The command gets them as `wish: OrderWish | None`, None when neither
+    --sell nor --buy was given (only where they are not required)."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(sell: str | None, buy: str | None, **others: Any) -> None:
+            said = {field.name: others.pop(field.name) for field in fields(OrderWish) if field.name in others}
+            if (sell is None) != (buy is None):
+                raise click.UsageError("an order needs both --sell and --buy")
+            said["scheme"] = Scheme(said["scheme"])
+            wish = OrderWish(sell=sell, buy=buy, **said) if sell is not None and buy is not None else None
+            function(wish=wish, **others)
+
+        options = (
+            click.option("--sell", required=required, metavar="TOKEN:AMOUNT", help="What the user gives, as USDC:100."),
+            click.option("--buy", required=required, metavar="TOKEN:AMOUNT", help="The least that the recipient gets."),
+            click.option("--from", "origin", default="alpha", show_default=True, help="Chain of the input."),
             click.option("--to", "destination", help="Chain of the output; default: the same."),
             click.option("--recipient", help="Who gets the output; default: the user."),
             click.option("--key", help="The user's key: hex, env:NAME or file:PATH; default: the mesh's local user."),
             click.option(
                 "--scheme", type=click.Choice([scheme.value for scheme in Scheme]), default="permit2", show_default=True
             ),
-            click.option(
-                "--fill-window", default=DEFAULT_FILL_WINDOW_SECONDS, show_default=True, help="Seconds to fill."
-            ),
+            click.option("--fill-window", default=DEFAULT_FILL_WINDOW_SECONDS, show_default=True, help="In seconds."),
             click.option(
                 "--expiry-margin",
                 default=DEFAULT_EXPIRY_MARGIN_SECONDS,
@@ -68,78 +93,46 @@ def order_options(function: click.decorators.FC) -> click.decorators.FC:
                 help="Seconds between the fill deadline and the refund.",
             ),
         )
-    ):
-        function = option(function)
-    return function
+        decorated: Callable[..., None] = command
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
 
 
 @command.command(name="new")
 @data_dir_option
-@order_options
+@order_options(required=True)
 @click.option("--json", "as_json", is_flag=True, help="On one line.")
 @run_async
-async def new(
-    data_dir: Path,
-    sell: str,
-    buy: str,
-    origin: str,
-    destination: str | None,
-    recipient: str | None,
-    key: str | None,
-    scheme: str,
-    fill_window: int,
-    expiry_margin: int,
-    as_json: bool,
-) -> None:
+async def new(data_dir: Path, wish: OrderWish, as_json: bool) -> None:
     """Make an order, sign it and print it as JSON; `intentmesh submit FILE` takes it."""
-    signed = make_order(
-        load_endpoints(data_dir),
-        sell=sell,
-        buy=buy,
-        origin=origin,
-        destination=destination,
-        recipient=recipient,
-        key=key,
-        scheme=Scheme(scheme),
-        fill_window=fill_window,
-        expiry_margin=expiry_margin,
-    )
+    signed = make_order(load_endpoints(data_dir), wish)
     click.echo(json.dumps(document_of(signed), indent=None if as_json else 2))
 
 
-def make_order(
-    endpoints: Endpoints,
-    *,
-    sell: str,
-    buy: str,
-    origin: str = "alpha",
-    destination: str | None = None,
-    recipient: str | None = None,
-    key: str | None = None,
-    scheme: Scheme = Scheme.PERMIT2,
-    fill_window: int = DEFAULT_FILL_WINDOW_SECONDS,
-    expiry_margin: int = DEFAULT_EXPIRY_MARGIN_SECONDS,
-) -> SignedOrder:
-    """An order of what the options say, signed. Raises click.BadParameter and EndpointsError."""
-    from_chain = endpoints.chain(origin)
-    to_chain = endpoints.chain(destination or origin)
-    private_key = parse_key(key or endpoints.account("user").private_key)
+def make_order(endpoints: Endpoints, wish: OrderWish) -> SignedOrder:
+    """The order that is wished for, signed. Raises click.BadParameter and EndpointsError."""
+    from_chain = endpoints.chain(wish.origin)
+    to_chain = endpoints.chain(wish.destination or wish.origin)
+    private_key = parse_key(wish.key or endpoints.account("user").private_key)
     user = address_of(private_key)
     contracts = contracts_of(from_chain)
     order = build_order(
         user=user,
-        recipient=parse_recipient(recipient) if recipient else user,
+        recipient=parse_recipient(wish.recipient) if wish.recipient else user,
         origin=contracts,
         destination=contracts_of(to_chain),
-        sell=parse_amount(from_chain, sell),
-        buy=parse_amount(to_chain, buy),
+        sell=parse_amount(from_chain, wish.sell),
+        buy=parse_amount(to_chain, wish.buy),
         now=int(time.time()),
-        fill_window_seconds=fill_window,
-        expiry_margin_seconds=expiry_margin,
+        fill_window_seconds=wish.fill_window,
+        expiry_margin_seconds=wish.expiry_margin,
     )
-    if scheme is Scheme.PERMIT2:
+    if wish.scheme is Scheme.PERMIT2:
         return sign_permit2(order, contracts, private_key)
-    domain = token_domain(from_chain, token_of(from_chain, sell.partition(":")[0]))
+    domain = token_domain(from_chain, token_of(from_chain, wish.sell.partition(":")[0]))
     return sign_erc3009(order, contracts, (domain,), private_key)
 
 

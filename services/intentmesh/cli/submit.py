@@ -5,63 +5,27 @@ from pathlib import Path
 import click
 
 from intentmesh.cli.mesh import data_dir_option, gateway_option, json_option, load_endpoints, open_client, run_async
-from intentmesh.cli.order import make_order, order_options
+from intentmesh.cli.order import OrderWish, make_order, order_options
 from intentmesh.cli.order_files import read_document
 from intentmesh.cli.output import Form, Output, enum_label
-from intentmesh.client.order_builder import Scheme
 from intentmesh.domain.convert import order_to_proto
 from intentmesh.domain.order import Order, derive_type
 from intentmesh.v1.intent_pb2 import IntentStatus
 
 
-class _OptionalOrder(click.Command):
-    """`--sell` and `--buy` are required unless a file is given."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for parameter in self.params:
-            if parameter.name in ("sell", "buy"):
-                parameter.required = False
-        return super().parse_args(ctx, args)
-
-
-@click.command(name="submit", cls=_OptionalOrder)
+@click.command(name="submit")
 @click.argument("file", required=False)
 @data_dir_option
 @gateway_option
-@order_options
+@order_options(required=False)
 @json_option
 @run_async
-async def command(
-    file: str | None,
-    data_dir: Path,
-    gateway: str | None,
-    sell: str | None,
-    buy: str | None,
-    origin: str,
-    destination: str | None,
-    recipient: str | None,
-    key: str | None,
-    scheme: str,
-    fill_window: int,
-    expiry_margin: int,
-    as_json: bool,
-) -> None:
+async def command(file: str | None, data_dir: Path, gateway: str | None, wish: OrderWish | None, as_json: bool) -> None:
     """Submit the signed order in FILE ("-": standard input), or make one from the options, sign and submit it."""
     if file is not None:
         order, signature = _read_signed(file)
-    elif sell is not None and buy is not None:
-        signed = make_order(
-            load_endpoints(data_dir),
-            sell=sell,
-            buy=buy,
-            origin=origin,
-            destination=destination,
-            recipient=recipient,
-            key=key,
-            scheme=Scheme(scheme),
-            fill_window=fill_window,
-            expiry_margin=expiry_margin,
-        )
+    elif wish is not None:
+        signed = make_order(load_endpoints(data_dir), wish)
         order, signature = signed.order, signed.signature
     else:
         raise click.UsageError("give the FILE of a signed order, or --sell and --buy")

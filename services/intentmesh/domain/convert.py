@@ -87,6 +87,49 @@ _UINT32_MAX = 2**32 - 1
 
 def order_from_proto(pb: order_pb2.Order, field: str = "order") -> Order:
     """The order in a message that stands in `field` of the request. Raises InvalidOrder with every violation."""
+    try:
+        return read_order(pb)
+    except ValueError:
+        return _read_with_violations(pb, field)
+
+
+def read_order(pb: order_pb2.Order) -> Order:
+    """`order_from_proto` for orders that are expected to be right: raises a ValueError that names no field."""
+    if not (0 < len(pb.inputs) <= MAX_INPUTS and 0 < len(pb.outputs) <= MAX_OUTPUTS):
+        raise ValueError("too few or too many")
+    if not (0 < pb.origin_chain_id <= _CHAIN_ID_MAX and pb.expires and pb.fill_deadline):
+        raise ValueError("a number is out of its range")
+    return Order(
+        user=parse_address(pb.user),
+        nonce=parse_uint256(pb.nonce),
+        origin_chain_id=ChainId(pb.origin_chain_id),
+        expires=pb.expires,
+        fill_deadline=pb.fill_deadline,
+        input_oracle=parse_address(pb.input_oracle),
+        inputs=tuple([OrderInput(parse_address(item.token), parse_uint256(item.amount)) for item in pb.inputs]),
+        outputs=tuple([_read_plain_output(item) for item in pb.outputs]),
+    )
+
+
+def _read_plain_output(pb: order_pb2.OrderOutput) -> OrderOutput:
+    callback_data, context = pb.callback_data, pb.context
+    if len(callback_data) > MAX_CALLBACK_BYTES or len(context) > MAX_CONTEXT_BYTES:
+        raise ValueError("too long")
+    if not 0 < pb.chain_id <= _CHAIN_ID_MAX:
+        raise ValueError("a number is out of its range")
+    return OrderOutput(
+        oracle=parse_bytes32(pb.oracle),
+        settler=parse_bytes32(pb.settler),
+        chain_id=ChainId(pb.chain_id),
+        token=parse_bytes32(pb.token),
+        amount=parse_uint256(pb.amount),
+        recipient=parse_bytes32(pb.recipient),
+        callback_data=callback_data,
+        context=context,
+    )
+
+
+def _read_with_violations(pb: order_pb2.Order, field: str) -> Order:
     reader = _Reader()
     reader.count(f"{field}.inputs", len(pb.inputs), MAX_INPUTS)
     reader.count(f"{field}.outputs", len(pb.outputs), MAX_OUTPUTS)

@@ -47,6 +47,8 @@ _DOMAIN_PLAIN_TYPEHASH = keccak(b"EIP712Domain(string name,string version)")
 _PERMIT2_NAME_HASH = keccak(b"Permit2")
 _MESH_NAME_HASH = keccak(b"IntentMesh")
 _VERSION_1_HASH = keccak(b"1")
+# Of an absent callback and of a plain limit order's context: nearly every output has both.
+_EMPTY_HASH = keccak(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,8 @@ def _mandate_output_hash(output: OrderOutput) -> bytes:
                 output.token,
                 word(output.amount),
                 output.recipient,
-                keccak(output.callback_data),
-                keccak(output.context),
+                keccak(output.callback_data) if output.callback_data else _EMPTY_HASH,
+                keccak(output.context) if output.context else _EMPTY_HASH,
             )
         )
     )

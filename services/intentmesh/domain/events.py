@@ -1,6 +1,6 @@
 """Events: one per change of an intent, the same bytes for every subscriber."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -8,6 +8,9 @@ from intentmesh.domain.lifecycle import State
 from intentmesh.domain.types import Address, IntentId, format_address, format_intent_id
 from intentmesh.v1 import event_pb2, intent_pb2
 from intentmesh.v1.error_pb2 import ErrorReason
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_SECONDS = 86_400
 
 EventDetail = event_pb2.AwardDetail | event_pb2.AuctionDetail | event_pb2.RetryDetail | intent_pb2.ChainTransaction
 
@@ -58,6 +61,5 @@ def build_event(
 def _timestamp(at: datetime) -> Timestamp:
     if at.tzinfo is None:
         raise ValueError("an event's time needs a time zone")
-    timestamp = Timestamp()
-    timestamp.FromDatetime(at)
-    return timestamp
+    since = at - _EPOCH
+    return Timestamp(seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1000)

@@ -7,6 +7,12 @@ from intentmesh.domain.types import Address, Bytes32, ChainId, IntentId, to_byte
 from intentmesh.v1.intent_pb2 import IntentType
 
 _OUTPUT_HEAD_BYTES = 8 * 32
+# Looked up once: the enum's wrapper makes each look-up dearer than the rest of what is done with it.
+_SWAP, _BRIDGE, _TRANSFER = (
+    IntentType.INTENT_TYPE_SWAP,
+    IntentType.INTENT_TYPE_BRIDGE,
+    IntentType.INTENT_TYPE_TRANSFER,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +87,14 @@ def fill_record_hash(solver: Bytes32, timestamp: int) -> Bytes32:
 
 def derive_type(order: Order) -> "IntentType.ValueType":
     """BRIDGE when any output is on another chain; else TRANSFER when every token is the same one; else SWAP."""
-    if any(output.chain_id != order.origin_chain_id for output in order.outputs):
-        return IntentType.INTENT_TYPE_BRIDGE
-    tokens = {to_bytes32(item.token) for item in order.inputs} | {output.token for output in order.outputs}
-    return IntentType.INTENT_TYPE_TRANSFER if len(tokens) == 1 else IntentType.INTENT_TYPE_SWAP
+    for output in order.outputs:
+        if output.chain_id != order.origin_chain_id:
+            return _BRIDGE
+    first = order.outputs[0].token
+    for item in order.inputs:
+        if to_bytes32(item.token) != first:
+            return _SWAP
+    return _TRANSFER if all(output.token == first for output in order.outputs) else _SWAP
 
 
 def word(value: int) -> bytes:

@@ -1,6 +1,7 @@
 """Values that could be swapped, and their text forms. Inside the mesh all is raw bytes; text lives at the edges."""
 
 import re
+from functools import lru_cache
 from typing import NewType
 
 from intentmesh.domain.keccak import keccak
@@ -21,10 +22,17 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _WORD = re.compile(r"0x[0-9a-fA-F]{64}")
 _UINT = re.compile(r"0|[1-9][0-9]{0,77}")
 _PAD = bytes(WORD_BYTES - ADDRESS_BYTES)
+# Tokens, settlers, oracles and active users come again and again; some 10 MB at most.
+_CACHED_ADDRESSES = 32_768
 
 
 def parse_address(text: str) -> Address:
     """Reads 0x and 40 hex digits in any case. Raises ValueError."""
+    return _parse_address(text)
+
+
+@lru_cache(_CACHED_ADDRESSES)
+def _parse_address(text: str) -> Address:
     if not _ADDRESS.fullmatch(text):
         raise ValueError("not an address: 0x and 40 hex digits are expected")
     return Address(bytes.fromhex(text[2:]))
@@ -32,6 +40,11 @@ def parse_address(text: str) -> Address:
 
 def parse_bytes32(text: str) -> Bytes32:
     """Reads 20 or 32 bytes of hex; 20 bytes are right-aligned. Raises ValueError."""
+    return _parse_bytes32(text)
+
+
+@lru_cache(_CACHED_ADDRESSES)
+def _parse_bytes32(text: str) -> Bytes32:
     if _ADDRESS.fullmatch(text):
         return Bytes32(_PAD + bytes.fromhex(text[2:]))
     if not _WORD.fullmatch(text):
@@ -63,6 +76,11 @@ def format_intent_id(intent_id: bytes) -> str:
 
 def format_address(value: bytes) -> str:
     """EIP-55 text of an address of 20 bytes, or right-aligned in 32; any other 32 bytes as lower-case hex."""
+    return _format_address(value)
+
+
+@lru_cache(_CACHED_ADDRESSES)
+def _format_address(value: bytes) -> str:
     if len(value) == WORD_BYTES:
         if value[: len(_PAD)] != _PAD:
             return "0x" + value.hex()

@@ -44,6 +44,8 @@ class AnvilOptions:
     # Lets contract calls at blocks of an earlier run succeed; some 20 kB of state file for every block.
     keep_historical_states: bool = False
     mnemonic: str = DEVELOPMENT_MNEMONIC
+    # Begins with the state of another chain at its head, and leaves that one alone. Not kept between runs.
+    fork_url: str | None = None
 
 
 class AnvilChain(ServerPart):
@@ -93,8 +95,11 @@ class AnvilChain(ServerPart):
         arguments = [
             *("--host", LOOPBACK, "--port", str(self.port), "--chain-id", str(options.chain_id)),
             *("--mnemonic", options.mnemonic, "--slots-in-an-epoch", str(options.slots_in_an_epoch)),
-            *("--state", str(state.path), "--state-interval", str(options.state_interval_s)),
         ]
+        if options.fork_url is None:
+            arguments += ["--state", str(state.path), "--state-interval", str(options.state_interval_s)]
+        else:
+            arguments += ["--fork-url", options.fork_url]
         if options.block_time_s is not None:
             arguments += ["--block-time", f"{options.block_time_s:g}"]
         if options.keep_historical_states:

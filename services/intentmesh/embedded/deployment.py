@@ -5,20 +5,20 @@ chains share an address), so a second start finds what is there without any note
 """
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from eth_abi.abi import decode, encode
+from eth_abi.abi import decode
 
 from intentmesh.chain import wire
 from intentmesh.chain.codec import load_abi
 from intentmesh.chain.config import ChainConfig, Erc3009Domain, TokenConfig
 from intentmesh.chain.endpoints import EndpointPool
+from intentmesh.contract_pipeline.artifacts import Artifacts
+from intentmesh.contract_pipeline.create2 import CREATE2_DEPLOYER, create2_address, create2_calldata, salt_of
+from intentmesh.contract_pipeline.errors import NotBuiltError
 from intentmesh.domain.digests import PERMIT2
-from intentmesh.domain.keccak import keccak
 from intentmesh.domain.signatures import address_of
 from intentmesh.domain.types import UINT256_MAX, Address, ChainId, format_address, parse_address
 from intentmesh.embedded.errors import EmbeddedError
@@ -28,8 +28,6 @@ ARTIFACTS = REPOSITORY / "build" / "contracts"
 RPC_TIMEOUT_SECONDS = 30.0
 DEPLOYMENT_DEADLINE_SECONDS = 60.0
 RECEIPT_POLL_SECONDS = 0.02
-# Stands on every Anvil chain: calldata = salt and init code.
-CREATE2_DEPLOYER = parse_address("0x4e59b44847b379578588920cA78FbF26c0B4956C")
 # Given outright: the node would estimate the later transactions against a state without the earlier ones.
 DEPLOYMENT_GAS = 5_000_000
 CALL_GAS = 150_000
@@ -130,11 +128,13 @@ async def deploy_local_chains(
 
     Raises DeploymentError, and ChainUnavailable when a chain does not answer.
     """
-    code = _Artifacts(artifacts)
+    code = Artifacts(artifacts)
     tasks = [asyncio.ensure_future(deploy_local_chain(chain, terms, code)) for chain in chains]
     try:
         async with asyncio.timeout(DEPLOYMENT_DEADLINE_SECONDS):
             return tuple(await asyncio.gather(*tasks))
+    except NotBuiltError as error:
+        raise DeploymentError(str(error)) from error
     except TimeoutError:
         raise DeploymentError("a local chain did not mine the deployment in time") from None
     finally:
@@ -143,11 +143,11 @@ async def deploy_local_chains(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def deploy_local_chain(chain: LocalChain, terms: DeploymentTerms, code: "_Artifacts") -> ChainConfig:
+async def deploy_local_chain(chain: LocalChain, terms: DeploymentTerms, code: Artifacts) -> ChainConfig:
     """One chain of `deploy_local_chains`."""
     node = _Node(chain, code)
     try:
-        await node.place(PERMIT2, code.runtime("Permit2"))
+        await node.place(PERMIT2, code.runtime_template("Permit2").code)
         input_settler = await node.create("InputSettlerEscrow")
         output_settler = await node.create("OutputSettler")
         oracle = await node.create("AttestedOracle", [list(terms.attesters), terms.needed])
@@ -183,41 +183,13 @@ async def deploy_local_chain(chain: LocalChain, terms: DeploymentTerms, code: "_
     )
 
 
-class _Artifacts:
-    """Compiled contracts. Raises DeploymentError when they are not built."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._read: dict[str, dict[str, Any]] = {}
-
-    def creation(self, name: str, arguments: Sequence[object]) -> bytes:
-        """Code that, run once, makes the contract."""
-        artifact = self._artifact(name)
-        constructor = next((entry for entry in artifact["abi"] if entry["type"] == "constructor"), None)
-        types = [part["type"] for part in constructor["inputs"]] if constructor else []
-        return bytes.fromhex(artifact["bytecode"]["object"][2:]) + encode(types, list(arguments))
-
-    def runtime(self, name: str) -> bytes:
-        """Code of the contract itself, immutables left zero."""
-        return bytes.fromhex(self._artifact(name)["deployedBytecode"]["object"][2:])
-
-    def _artifact(self, name: str) -> dict[str, Any]:
-        if name not in self._read:
-            file = self._folder / f"{name}.sol" / f"{name}.json"
-            try:
-                self._read[name] = json.loads(file.read_bytes())
-            except (OSError, ValueError) as error:
-                raise DeploymentError(f"{file} cannot be read: run `make contracts`") from error
-        return self._read[name]
-
-
 class _Node:
     """One Anvil chain during the deployment. Sends without waiting; `settle` waits for all of it."""
 
-    def __init__(self, chain: LocalChain, code: _Artifacts) -> None:
+    def __init__(self, chain: LocalChain, code: Artifacts) -> None:
         self._rpc = EndpointPool(chain.chain_id, (chain.rpc_url,), RPC_TIMEOUT_SECONDS)
         self._code = code
-        self._salt = keccak(f"intentmesh local chain {chain.chain_id}".encode())
+        self._salt = salt_of(f"intentmesh local chain {chain.chain_id}")
         self._token_abi = load_abi("token")
         self._name = chain.name
         self._sent: dict[str, str] = {}
@@ -233,10 +205,12 @@ class _Node:
 
     async def create(self, name: str, arguments: Sequence[object] = ()) -> Address:
         """A contract, unless it is there."""
-        creation = self._code.creation(name, arguments)
-        address = Address(keccak(b"\xff" + CREATE2_DEPLOYER + self._salt + keccak(creation))[12:])
+        creation = self._code.creation_code(name, arguments)
+        address = create2_address(self._salt, creation)
         if not await self._has_code(address):
-            await self._send(f"deploy {name}", DEPLOYER, CREATE2_DEPLOYER, self._salt + creation, DEPLOYMENT_GAS)
+            await self._send(
+                f"deploy {name}", DEPLOYER, CREATE2_DEPLOYER, create2_calldata(self._salt, creation), DEPLOYMENT_GAS
+            )
         return address
 
     async def fund(self, account: Address, token: LocalToken, address: Address, spender: Address) -> None:

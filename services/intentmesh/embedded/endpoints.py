@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 FILE_NAME = "endpoints.json"
+# Beside the keys: the secret by which the services of a local mesh know each other and their operator.
+TOKEN_FILE = "internal.token"  # noqa: S105 (a file's name)
 
 Role = Literal["user", "solver", "attester", "operator"]
 

@@ -8,11 +8,13 @@ from types import TracebackType
 from typing import Self
 
 from intentmesh.chain.config import ChainConfig
+from intentmesh.chain.network_file import write_network
 from intentmesh.domain.types import format_address
 from intentmesh.embedded import endpoints as endpoints_file
 from intentmesh.embedded.anvil import AnvilChain
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.endpoints import (
+    TOKEN_FILE,
     ChainEndpoint,
     ContractAddresses,
     Endpoints,
@@ -27,7 +29,6 @@ from intentmesh.embedded.network import (
     deploy_on,
     make_local_chains,
     read_network,
-    write_network,
 )
 from intentmesh.embedded.parts import PartStack
 from intentmesh.embedded.ports import LOOPBACK
@@ -36,7 +37,6 @@ from intentmesh.embedded.server import ServerPart
 from intentmesh.embedded.service import ServiceProcess
 from intentmesh.embedded.valkey import ValkeyServer
 
-TOKEN_FILE = "internal.token"  # noqa: S105 (a file's name)
 # US dollars, for the reference solver; `intentmesh up --price` adds to them.
 DEFAULT_PRICES = {"USDC": "1", "USDT": "1", "DAI": "1", "WETH": "2000"}
 
@@ -127,7 +127,7 @@ class Mesh:
         else:
             self._progress("deploying the contracts")
             network = await deploy_on(chains, self._folder)
-        write_network(network, self._folder.path / "network.toml")
+        write_network(self._folder.path / "network.toml", network.config)
         return network
 
     async def _stop(self) -> None:
@@ -161,11 +161,9 @@ class _Services:
                 "the network file must refer to one key of role solver and at least one of role attester"
             )
 
-        common = {
-            "internal_token_file": str(self._make_token()),
-            "network_file": str(folder.path / "network.toml"),
-            "trusted_proxies": LOOPBACK,
-        }
+        # What the solver gets as well: it is no part of the mesh, and has no token that would let it speak for others.
+        outside = {"network_file": str(folder.path / "network.toml"), "trusted_proxies": LOOPBACK}
+        common = {**outside, "internal_token_file": str(self._make_token())}
         shared = {**common, "postgres_dsn": postgres.dsn("intentmesh"), "valkey_url": valkey.url}
         without_chains = {key: value for key, value in shared.items() if key != "network_file"}
         self.attesters = [
@@ -197,7 +195,7 @@ class _Services:
         self.solver = ServiceProcess(folder, "solver", {})
         self.solver.configure(
             {
-                **common,
+                **outside,
                 "postgres_dsn": postgres.dsn("solver"),
                 "solver_key": solver_key.reference,
                 "registry_target": registry_target,

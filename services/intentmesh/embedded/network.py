@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import tomli_w
-
 from intentmesh.chain.config import KeyReference, NetworkConfig, load_network
 from intentmesh.domain.signatures import address_of
 from intentmesh.domain.types import ChainId as DomainChainId
@@ -92,14 +90,6 @@ def read_network(path: Path, environment: Mapping[str, str] = os.environ) -> Net
         private_key = _read_key(reference.role, resolved, environment)
         keys.append(RoleKey(reference.role, resolved, private_key, public=reference.role == "user"))
     return Network(config.model_copy(update={"keys": _resolved(config.keys, keys)}), tuple(keys))
-
-
-def write_network(network: Network, path: Path) -> Path:
-    """The file that every service reads; it holds references to keys, never keys."""
-    document = network.config.model_dump(mode="json", exclude_none=True)
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(tomli_w.dumps(document).encode())
-    return temporary.replace(path)
 
 
 def _resolved(references: tuple[KeyReference, ...], keys: list[RoleKey]) -> tuple[KeyReference, ...]:

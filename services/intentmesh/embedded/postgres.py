@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NewType
 
@@ -49,9 +50,12 @@ class PostgresServer(ServerPart):
         max_connections: int = 200,
         restart: RestartPolicy | None = None,
         name: str = "postgres",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(name, port)
         self._folder = folder
+        # On top of ours: sizes of memory and of the log, for whoever knows the machine.
+        self._settings = dict(settings or {})
         self._max_connections = max_connections
         self._restart = restart
         self._passwords: dict[str, str] = {}
@@ -147,6 +151,7 @@ class PostgresServer(ServerPart):
             "timezone": "UTC",
             "log_timezone": "UTC",
             "jit": "off",
+            **self._settings,
         }
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         return ProcessSpec(

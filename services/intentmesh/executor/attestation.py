@@ -6,16 +6,29 @@ back is checked before it is kept, so a wrong answer costs nobody a failed trans
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import structlog
 
+from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import NetworkConfig
+from intentmesh.chain.errors import ChainUnavailable, Reverted
+from intentmesh.chain.oracle import AttestedOracle
 from intentmesh.domain.convert import output_to_proto
 from intentmesh.domain.digests import fill_attestation_digest
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.order import Order, fill_data_hash, output_hash
 from intentmesh.domain.signatures import recover
-from intentmesh.domain.types import Bytes32, IntentId, format_address, format_intent_id, parse_address, to_bytes32
+from intentmesh.domain.types import (
+    Address,
+    Bytes32,
+    ChainId,
+    IntentId,
+    format_address,
+    format_intent_id,
+    parse_address,
+    to_bytes32,
+)
 from intentmesh.executor.evidence import Fill
 from intentmesh.executor.gateway import Attesters
 from intentmesh.v1.attester_service_pb2 import AttestFillRequest, FillAttestation
@@ -54,12 +67,42 @@ def enough(order: Order, collected: Collected, threshold: int) -> bool:
     )
 
 
+class Members(Protocol):
+    """Whose signatures an oracle takes."""
+
+    async def knows(self, chain_id: ChainId, oracle: Address, attester: Address) -> bool:
+        """Raises ChainUnavailable."""
+        ...
+
+
+class OracleMembers:
+    """As the oracle contracts say. Their sets never change, so what was learnt stays."""
+
+    def __init__(self, clients: ChainClients) -> None:
+        self._clients = clients
+        self._known: set[tuple[ChainId, Address, Address]] = set()
+
+    async def knows(self, chain_id: ChainId, oracle: Address, attester: Address) -> bool:
+        """See `Members`. An oracle that has no such list is left to judge by itself."""
+        key = (chain_id, oracle, attester)
+        if key in self._known:
+            return True
+        try:
+            if not await AttestedOracle(self._clients.of(chain_id), oracle).is_attester(attester):
+                return False
+        except Reverted:
+            return True
+        self._known.add(key)
+        return True
+
+
 class AttestationCollector:
     """Asks all configured attesters."""
 
-    def __init__(self, attesters: Attesters, network: NetworkConfig) -> None:
+    def __init__(self, attesters: Attesters, network: NetworkConfig, members: Members) -> None:
         self._attesters = attesters
         self._network = network
+        self._members = members
 
     def threshold(self, order: Order) -> int:
         """Signatures that the oracle of the origin wants."""
@@ -69,12 +112,7 @@ class AttestationCollector:
         self, intent_id: IntentId, order: Order, fills: Sequence[Fill | None], have: Collected
     ) -> list[FillAttestation]:
         """Signatures that are new against `have`, as far as attesters give them now. Never raises for an attester."""
-        wanted = [
-            fill
-            for fill in fills
-            if fill is not None
-            and len(have.get(output_hash(order.outputs[fill.output_index]), {})) < self.threshold(order)
-        ]
+        wanted = [fill for fill in fills if fill is not None and self._lacks(order, fill, have)]
         asked = [self._ask(index, intent_id, order, fill) for fill in wanted for index in range(len(self._attesters))]
         found = [attestation for attestation in await asyncio.gather(*asked) if attestation is not None]
         return [
@@ -82,6 +120,10 @@ class AttestationCollector:
             for attestation in found
             if attestation.attester not in have.get(Bytes32(bytes.fromhex(attestation.output_hash[2:])), {})
         ]
+
+    def _lacks(self, order: Order, fill: Fill, have: Collected) -> bool:
+        signed = list(have.get(output_hash(order.outputs[fill.output_index]), {}).values())
+        return len(agreeing(signed, self.threshold(order))) < self.threshold(order)
 
     async def _ask(self, index: int, intent_id: IntentId, order: Order, fill: Fill) -> FillAttestation | None:
         output = order.outputs[fill.output_index]
@@ -102,7 +144,19 @@ class AttestationCollector:
         if not signed_rightly(attestation, intent_id, order, fill):
             log.error("attester_answered_wrongly", attester=index, claimed=attestation.attester)
             return None
-        return attestation
+        return attestation if await self._is_known(order, attestation) else None
+
+    async def _is_known(self, order: Order, attestation: FillAttestation) -> bool:
+        """One signature of a stranger makes the oracle refuse all that come with it."""
+        try:
+            known = await self._members.knows(
+                order.origin_chain_id, order.input_oracle, parse_address(attestation.attester)
+            )
+        except ChainUnavailable:
+            return False
+        if not known:
+            log.error("attester_unknown_to_oracle", claimed=attestation.attester)
+        return known
 
 
 def signed_rightly(attestation: FillAttestation, intent_id: IntentId, order: Order, fill: Fill) -> bool:

@@ -72,10 +72,14 @@ class AuctionStep:
         if not auction.HasField("winner"):
             return await self._nobody(work, progress, auction)
         if auction.winner.valid_until.ToMicroseconds() / 1e6 <= self._clock():
-            log.info("quote_lapsed", round=round_number)
+            # Or quotes that lapse at once would win round after round, and nobody else ever.
+            log.info("quote_lapsed", round=round_number, solver_id=auction.winner.solver_id)
+            lapsed = (*progress.excluded, auction.winner.solver_id)
+            progress = replace(progress, excluded=tuple(dict.fromkeys(lapsed)))
             return await self._journal.write(work, progress=progress), 0.0
         fresh = await self._observer.view(work)
-        if fresh.proven.nonce_gone or fresh.proven.filled >= Depth.SEEN:
+        late = self._clock() >= work.order.fill_deadline
+        if late or fresh.proven.nonce_gone or fresh.proven.filled >= Depth.SEEN:
             return work, 0.0
         return await self._award(work, progress, auction), 0.0
 
@@ -90,7 +94,7 @@ class AuctionStep:
         award = Award(work.row.award_number + 1, auction.auction_id, quote)
         step = Transition(
             advance(work.state, IntentPhase.INTENT_PHASE_AWARDED),
-            f"Solver {quote.solver_id} has won with the best of {_quotes(auction)} offers and is being told.",
+            f"Solver {quote.solver_id} has won with {_best_of(_quotes(auction))} and is being told.",
         )
         detail = AwardDetail(
             auction_id=award.auction_id,
@@ -112,7 +116,7 @@ class AuctionStep:
             sentence += "; the solvers that failed before are asked again"
         step = Transition(
             work.state,
-            f"{sentence}; next auction in {wait:.0f} s.",
+            f"{sentence}; next auction in {wait:.1f} s.",
             ErrorReason.ERROR_REASON_NO_QUOTES,
             IntentEventType.INTENT_EVENT_TYPE_WAITING,
         )
@@ -134,7 +138,7 @@ class AuctionStep:
             return await self._journal.write(work, progress=progress), wait
         step = Transition(
             work.state,
-            f"The solver registry could not hold an auction; next try in {wait:.0f} s.",
+            f"The solver registry could not hold an auction; next try in {wait:.1f} s.",
             error.reason,
             IntentEventType.INTENT_EVENT_TYPE_WAITING,
         )
@@ -152,6 +156,10 @@ def _quotes(auction: Auction) -> int:
     return sum(
         p.outcome in (QuoteOutcome.QUOTE_OUTCOME_WON, QuoteOutcome.QUOTE_OUTCOME_OUTBID) for p in auction.participations
     )
+
+
+def _best_of(quotes: int) -> str:
+    return "the only offer" if quotes == 1 else f"the best of {quotes} offers"
 
 
 def _why_nobody(auction: Auction) -> str:

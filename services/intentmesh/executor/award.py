@@ -27,6 +27,7 @@ from intentmesh.v1.intent_pb2 import IntentPhase
 from intentmesh.v1.solver_service_pb2 import ExecuteRequest
 
 _LEAST_WAIT_SECONDS = 0.1
+_AFTER_SETTLED_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,9 @@ class AwardStep:
                 return await self.give_up(work, view, award, reason, ending.message, released=released), 0.0
             case CallAgain(attempts):
                 wait = self._wait_seconds(max(cuts, 1))
+                if ending.end is StreamEnd.SETTLED:
+                    # The chain will tell; calling again would only replay what was said.
+                    wait = max(wait, _AFTER_SETTLED_SECONDS)
                 if attempts == progress.attempts:
                     return work, wait
                 return await self._tell_retry(work, ending, attempts, wait), wait
@@ -140,7 +144,7 @@ class AwardStep:
     async def _tell_retry(self, work: Work, ending: Ending, attempts: int, wait: float) -> Work:
         step = Transition(
             work.state,
-            f"The solver could not be reached; attempt {attempts + 1} in {wait:.0f} s.",
+            f"The solver could not be reached; attempt {attempts + 1} in {wait:.1f} s.",
             ending.reason,
             IntentEventType.INTENT_EVENT_TYPE_WAITING,
         )

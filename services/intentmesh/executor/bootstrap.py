@@ -11,7 +11,7 @@ from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import InvalidNetworkError, NetworkConfig, load_network
 from intentmesh.domain.types import ChainId
 from intentmesh.executor.alerts import Alerts
-from intentmesh.executor.attestation import AttestationCollector
+from intentmesh.executor.attestation import AttestationCollector, OracleMembers
 from intentmesh.executor.auction import AuctionStep
 from intentmesh.executor.award import AwardPolicy, AwardStep
 from intentmesh.executor.claims import Claims
@@ -111,7 +111,9 @@ async def assemble(settings: ExecutorSettings, network: NetworkConfig) -> AsyncI
                 random,
                 AwardPolicy(settings.retry_policy(), settings.max_awards),
             ),
-            attestations=AttestationCollector(Attesters(attester_channels, settings.call_timeout_seconds), network),
+            attestations=AttestationCollector(
+                Attesters(attester_channels, settings.call_timeout_seconds), network, OracleMembers(clients)
+            ),
             refund=RefundStep(senders, clients, alerts, time.time),
             registry=registry,
             solvers=solvers,
@@ -163,7 +165,7 @@ def _network(settings: ExecutorSettings) -> NetworkConfig:
     except InvalidNetworkError as error:
         raise SettingsError(f"network_file: {error}") from error
     most = max(chain.attestation_threshold for chain in network.chains)
-    if len(network.chains) > 1 and len(settings.attester_targets) < most:
+    if len(settings.attester_targets) < most:
         raise SettingsError(f"attester_targets: {most} signatures are needed, {len(settings.attester_targets)} named")
     return network
 

@@ -74,6 +74,25 @@ def gas_by_chain(transactions: Iterable[ChainTransaction]) -> dict[int, int]:
     return found
 
 
+_DEEDS: Mapping[TransactionKind.ValueType, str] = {
+    TransactionKind.TRANSACTION_KIND_OPEN: "The inputs went into escrow",
+    TransactionKind.TRANSACTION_KIND_FILL: "An output was paid",
+    TransactionKind.TRANSACTION_KIND_PROVE: "The payment was proven to the escrow",
+    TransactionKind.TRANSACTION_KIND_FINALISE: "The escrow paid the solver",
+    TransactionKind.TRANSACTION_KIND_REFUND: "The escrow paid the user back",
+    TransactionKind.TRANSACTION_KIND_CANCEL: "The order was made void",
+}
+
+
+def describe(transaction: ChainTransaction) -> str:
+    """What the transaction did, where and for how much gas, for a person."""
+    deed = _DEEDS.get(transaction.kind, "A transaction was included")
+    return (
+        f"{deed} on chain {transaction.chain_id} in block {transaction.block_number} "
+        f"by {transaction.hash[:10]}… ({transaction.gas_used:,} gas)."
+    )
+
+
 def _sightings(evidence: Evidence) -> Iterable[tuple[TransactionKind.ValueType, Sighting]]:
     # One transaction may do several things; the last kind named here wins.
     for proof in evidence.proven:

@@ -57,11 +57,16 @@ class Gatherer:
             found[int(chain_id)] = max(start, horizon.head_number - LOOKBACK_BLOCKS, 0)
         return found
 
-    async def gather(self, subject: Subject) -> Evidence:
-        """The evidence now. Raises ChainUnavailable when any part of it could not be read."""
+    async def gather(self, subject: Subject, *, fresh: bool = False) -> Evidence:
+        """The evidence now. Raises ChainUnavailable when any part of it could not be read.
+
+        `fresh`: nothing may be older than this call, since something is decided that others act on.
+        """
         order = subject.order
         chains = sorted(subject.chains)
-        horizons = dict(zip(chains, await asyncio.gather(*(self._horizon(chain) for chain in chains)), strict=True))
+        horizons = dict(
+            zip(chains, await asyncio.gather(*(self._horizon(chain, fresh=fresh) for chain in chains)), strict=True)
+        )
         origin = horizons[order.origin_chain_id]
         status, fills = await asyncio.gather(self._order_status(subject, origin), self._fills(subject, horizons))
         if status is OrderStatus.NONE:
@@ -212,10 +217,10 @@ class Gatherer:
         config = self._config(chain_id)
         return depth_of(block_number, horizon.head_number, config.confirmations, config.max_reorg_depth)
 
-    async def _horizon(self, chain_id: ChainId) -> Horizon:
+    async def _horizon(self, chain_id: ChainId, *, fresh: bool = False) -> Horizon:
         if chain_id not in self._horizons:
             raise ChainUnavailable(chain_id, "the chain is no longer configured")
-        return await self._horizons[chain_id].now()
+        return await self._horizons[chain_id].now(fresh=fresh)
 
     def _config(self, chain_id: ChainId) -> ChainConfig:
         return self._clients.of(chain_id).config
@@ -235,13 +240,13 @@ class _HorizonCache:
         self._read_at = 0.0
         self._final: tuple[int, int] = (-1, 0)
 
-    async def now(self) -> Horizon:
+    async def now(self, *, fresh: bool) -> Horizon:
         """Raises ChainUnavailable, also when the endpoint lags behind what was seen before.
 
         A lagging endpoint knows fewer logs than we told of; taking its view would look like a reorganisation.
         """
         async with self._lock:
-            if self._horizon is not None and self._monotonic() - self._read_at < _HEAD_SECONDS:
+            if not fresh and self._horizon is not None and self._monotonic() - self._read_at < _HEAD_SECONDS:
                 return self._horizon
             head = await self._client.head()
             if self._horizon is not None and head.number < self._horizon.head_number:

@@ -75,6 +75,13 @@ class Journal:
             attestations=_by_output([(a.output_hash, a.attestation) for a in attestations]),
         )
 
+    async def confirm(self, work: Work) -> None:
+        """That the work is still ours and as it was read: before what no fence can stop. Raises as `write`."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            row = await executions.lock_claimed(conn, work.claim)
+        if row.sequence != work.row.sequence:
+            raise Overtaken
+
     async def write(
         self,
         work: Work,

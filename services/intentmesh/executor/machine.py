@@ -21,7 +21,7 @@ from intentmesh.executor.moves import Means, Move, next_move
 from intentmesh.executor.observe import Observer
 from intentmesh.executor.pace import rest_seconds
 from intentmesh.executor.refund import RefundStep
-from intentmesh.executor.stream import Attachment
+from intentmesh.executor.stream import Attachment, Ending
 from intentmesh.executor.transitions import Transition
 from intentmesh.executor.work import Award, View, Work
 from intentmesh.store.executions import Claim
@@ -147,7 +147,9 @@ class _Run:
     async def _turn(self, work: Work) -> Turn:
         """One look and one move."""
         self._signals.news.clear()
-        work, view = await self._steps.observer.look(work)
+        # What follows from a stream's end is decided on chains read after it: its last acts must be seen.
+        ending = self._attachment.ending if self._attachment is not None else None
+        work, view = await self._steps.observer.look(work, fresh=ending is not None)
         work = await self._end_of_trouble(work)
         work = await self._attest(work, view)
         work = await self._report(work)
@@ -163,7 +165,7 @@ class _Run:
                 _, wait = await self._steps.auction.hold(work, view)
                 return Rest(wait) if wait else Next.AGAIN
             case Move.EXECUTE:
-                return await self._execute(work, view)
+                return await self._execute(work, view, ending)
             case Move.REFUND:
                 await self._steps.refund.refund(work)
                 return self._rest(work)
@@ -189,7 +191,7 @@ class _Run:
         await self._wait(self._pace.poll_seconds)
         return Next.AGAIN
 
-    async def _execute(self, work: Work, view: View) -> Turn:
+    async def _execute(self, work: Work, view: View, ending: Ending | None) -> Turn:
         award = work.standing_award
         if award is None:
             return self._rest(work)
@@ -203,8 +205,7 @@ class _Run:
         if attachment is not None and attachment.delivered:
             self._cuts = 0
             work = await steps.delivered(work, award)
-        if attachment is not None and attachment.ending is not None:
-            ending = attachment.ending
+        if ending is not None and attachment is not None and attachment.ending is ending:
             await self._detach()
             self._cuts += 1
             _, wait = await steps.after_stream(work, view, award, ending, self._cuts)
@@ -220,6 +221,8 @@ class _Run:
         await self._detach()
         if self._clock() < self._call_again_at:
             return None
+        # The chains took their time to answer; a call cannot be taken back.
+        await self._steps.journal.confirm(work)
         request = self._steps.award.request(work, view, award)
         attachment = Attachment(self._steps.solvers, award.solver_id, request, self._signals.news)
         self._attachment = await self._stack.enter_async_context(attachment)

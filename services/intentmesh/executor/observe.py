@@ -9,7 +9,7 @@ from intentmesh.chain.client import ChainClients
 from intentmesh.chain.records import TransactionHash
 from intentmesh.domain.types import format_address
 from intentmesh.executor.alerts import Alert, Alerts
-from intentmesh.executor.discoveries import Discovery, discover, key_of
+from intentmesh.executor.discoveries import Discovery, describe, discover, key_of
 from intentmesh.executor.gather import Gatherer
 from intentmesh.executor.journal import Entry, Journal
 from intentmesh.executor.moves import settlement_endangered
@@ -43,10 +43,10 @@ class Observer:
         self._clock = clock
         self._settlement_margin_seconds = settlement_margin_seconds
 
-    async def look(self, work: Work) -> tuple[Work, View]:
+    async def look(self, work: Work, *, fresh: bool = False) -> tuple[Work, View]:
         """The intent brought up to what the chains prove now. Raises ChainUnavailable: then nothing has changed."""
         work = await self._begin(work)
-        evidence = await self._gatherer.gather(work.subject)
+        evidence = await self._gatherer.gather(work.subject, fresh=fresh)
         view = View(evidence, verify(work.order, evidence))
         work = await self._store_transactions(work, view)
         work = await self._tell_late_fills(work, view)
@@ -55,8 +55,8 @@ class Observer:
         return work, view
 
     async def view(self, work: Work) -> View:
-        """The chains once more, nothing stored. Raises ChainUnavailable."""
-        evidence = await self._gatherer.gather(work.subject)
+        """The chains once more, nothing stored, nothing remembered. Raises ChainUnavailable."""
+        evidence = await self._gatherer.gather(work.subject, fresh=True)
         return View(evidence, verify(work.order, evidence))
 
     async def _begin(self, work: Work) -> Work:
@@ -79,7 +79,7 @@ class Observer:
             Entry(
                 Transition(
                     work.state,
-                    f"A transaction for this intent was included on chain {transaction.chain_id}.",
+                    describe(transaction),
                     type=IntentEventType.INTENT_EVENT_TYPE_TRANSACTION,
                 ),
                 detail=transaction,

@@ -88,7 +88,7 @@ class Attachment:
                 async for update in updates:
                     self.delivered = True
                     self._news.set()
-                    log.debug("solver_update", stage=ExecuteStage.Name(update.stage), message=update.message)
+                    log.debug("solver_update", stage=_stage_name(update), message=update.message)
                     if update.stage in _LAST_STAGES:
                         return _told(update)
             return _ending(self._unclear(), ErrorReason.ERROR_REASON_UNSPECIFIED, "the solver ended the stream")
@@ -114,3 +114,7 @@ def _ending(end: StreamEnd, reason: ErrorReason.ValueType, words: str) -> Ending
 
 def _told(update: ExecuteResponse) -> Ending:
     return _ending(_LAST_STAGES[update.stage], update.reason, update.message)
+
+
+def _stage_name(update: ExecuteResponse) -> str:
+    return ExecuteStage.Name(update.stage) if update.stage in ExecuteStage.values() else str(update.stage)

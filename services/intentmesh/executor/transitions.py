@@ -155,7 +155,9 @@ def _after_the_end(state: State, proven: Proven, situation: Situation) -> Transi
     if state.status == IntentStatus.INTENT_STATUS_COMPLETED:
         if proven.settled is Depth.FINAL:
             return Transition(advance(state, IntentPhase.INTENT_PHASE_SETTLED), "The solver was paid from escrow.")
-        if not proven.complete and not situation.violation_told:
+        # Less deep than before is no loss: another process's endpoint may be some blocks behind.
+        undone = Depth.ABSENT in (proven.opened, proven.filled)
+        if undone and not situation.violation_told:
             return Transition(
                 state,
                 "A reorganisation deeper than the configured maximum undid what had been told as final.",

@@ -14,12 +14,15 @@ from intentmesh.executor.machine import Machine, Signals
 from intentmesh.rpc.tracing import start_trace
 from intentmesh.store.executions import Claim, ClaimLost
 from intentmesh.v1.event_pb2 import IntentEvent
+from intentmesh.v1.intent_pb2 import IntentPhase
 
 log = structlog.get_logger(__name__)
 
 # After a bug: long enough not to spin, short enough to be seen.
 _AFTER_FAILURE_SECONDS = 10.0
 _RENEWALS_PER_LEASE = 3
+# Reached by what other services write; all else is our own doing, and no news to us.
+_OTHERS_PHASES = frozenset({IntentPhase.INTENT_PHASE_ACCEPTED, IntentPhase.INTENT_PHASE_CANCELLATION_REQUESTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,14 @@ class Worker:
     async def listen_forever(self) -> None:
         """Turns hints into wake-ups. Their loss only costs a poll interval."""
         async for hint in self._hints():
-            self._wake.set()
-            about = None if hint is None else _intent_of(hint)
-            if about is not None and (running := self._running.get(about)) is not None:
-                running.signals.news.set()
+            event = None if hint is None else _event_of(hint)
+            if event is None:
+                self._wake.set()
+            elif event.phase in _OTHERS_PHASES:
+                self._wake.set()
+                running = self._running.get(parse_intent_id(event.intent_id))
+                if running is not None:
+                    running.signals.news.set()
 
     async def drain(self) -> None:
         """Claims nothing more, lets every intent rest at its next turn, and waits until all claims are given back."""
@@ -151,8 +158,8 @@ class Worker:
             return
 
 
-def _intent_of(hint: bytes) -> IntentId | None:
+def _event_of(hint: bytes) -> IntentEvent | None:
     try:
-        return parse_intent_id(IntentEvent.FromString(hint).intent_id)
-    except (DecodeError, ValueError):
+        return IntentEvent.FromString(hint)
+    except DecodeError:
         return None

@@ -1,14 +1,23 @@
-"""From a request to a stored intent, or to the reasons why not."""
+"""From a request to a stored intent, or to the reasons why not.
 
+What can be decided in memory is decided without waiting (`assess`); where that finds nothing wrong and memory knows the
+rest as well (`admit_now`), an order goes straight to the writer. Everything else takes the long way (`examine`), which
+asks the store and the chain.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.types import IntentId
-from intentmesh.intake.accept import Acceptance, Acceptor
+from intentmesh.intake.accept import Acceptor
 from intentmesh.intake.caller import Caller
-from intentmesh.intake.candidate import Admissible, Candidate
+from intentmesh.intake.candidate import Admissible
 from intentmesh.intake.checks.pipeline import Pipeline
 from intentmesh.intake.findings import Finding, refusal
+from intentmesh.intake.group_commit import Acceptance, Done, Outcome
+from intentmesh.intake.open_orders import OpenOrders, UserOrders
+from intentmesh.intake.rate_limits import RateLimiter
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
 
 
@@ -20,65 +29,156 @@ class Verdict:
     intent_id: IntentId | None
 
 
+@dataclass(slots=True)
+class Assessment:
+    """What memory tells of a request. `admissible` is None where `shape` holds findings."""
+
+    request: SubmitIntentRequest
+    intent_id: IntentId | None
+    admissible: Admissible | None
+    shape: Sequence[Finding] = ()
+    timing: Sequence[Finding] = ()
+    security: Sequence[Finding] = ()
+    # Of the signature, taken for one of an account without code.
+    signature: Sequence[Finding] = ()
+
+
 class Admission:
     """Runs the checks and, where they find nothing, the accept."""
 
-    def __init__(self, pipeline: Pipeline, acceptor: Acceptor) -> None:
+    def __init__(self, pipeline: Pipeline, acceptor: Acceptor, open_orders: OpenOrders, limiter: RateLimiter) -> None:
         self._pipeline = pipeline
         self._acceptor = acceptor
+        self._open_orders = open_orders
+        self._limiter = limiter
 
     async def submit(self, request: SubmitIntentRequest, caller: Caller) -> Acceptance:
         """Stores the intent, or finds it stored. Raises MeshError with every finding of the layers that could run."""
+        assessment = self.assess(request, caller)
+        if not self.admit_now(assessment, caller):
+            stored = await self.examine(assessment, caller)
+            if stored is not None:
+                return stored
+        admissible = _known(assessment)
+        created = False
+        try:
+            acceptance = await self._acceptor.accept(admissible, caller, request)
+            created = acceptance.created
+        finally:
+            self._open_orders.leave(admissible, created=created)
+        return acceptance
+
+    def assess(self, request: SubmitIntentRequest, caller: Caller) -> Assessment:
+        """The layers that need nobody else. Never raises."""
         candidate = self._pipeline.read(request)
         if isinstance(candidate, list):
-            raise refusal(candidate)
-        admissible, timing = self._shaped(candidate)
-        security = await self._pipeline.security(admissible, caller.principal)
+            return Assessment(request, None, None, shape=candidate)
+        shape, timing = self._pipeline.shape(candidate), self._pipeline.timing(candidate)
+        admissible = candidate.admissible()
+        if shape or admissible is None:
+            return Assessment(request, candidate.intent_id, None, shape, timing)
+        return Assessment(
+            request,
+            admissible.intent_id,
+            admissible,
+            shape,
+            timing,
+            self._pipeline.security(admissible, caller.principal),
+            self._pipeline.signature(admissible),
+        )
+
+    def admit_now(self, assessment: Assessment, caller: Caller) -> bool:
+        """Whether the order passes every check as far as memory tells. Its funds are reserved then; `begin` follows."""
+        admissible = assessment.admissible
+        if admissible is None or assessment.timing or assessment.security or assessment.signature:
+            return False
+        open_orders = self._open_orders.known(admissible.order.user)
+        if open_orders is None or self._pipeline.business(admissible, open_orders):
+            return False
+        if not self._pipeline.chain_now(admissible, open_orders):
+            return False
+        if not self._limiter.count_user_now(admissible.order.user, caller):
+            return False
+        self._open_orders.enter(admissible)
+        return True
+
+    async def examine(self, assessment: Assessment, caller: Caller) -> Acceptance | None:
+        """Asks the store and the chain. None: the order passes and its funds are reserved, so `begin` must follow.
+
+        Returns the intent where it is stored already, and raises MeshError with the findings where it is refused.
+        """
+        admissible = assessment.admissible
+        if admissible is None:
+            raise refusal([*assessment.shape, *assessment.timing])
+        signature = await self._pipeline.settle_signature(admissible, assessment.signature)
+        security = [*signature, *assessment.security]
         if security:
-            raise refusal(timing + security)
+            raise refusal([*assessment.timing, *security])
         try:
-            await self._require_acceptable(admissible, timing)
+            await self._require_acceptable(admissible, assessment.timing, caller)
         except MeshError:
             # An order that was accepted is still that intent when its time is over, its funds moved, its chain away.
             stored = await self._acceptor.find(admissible)
             if stored is None:
                 raise
             return stored
-        return await self._acceptor.accept(admissible, caller, request)
+        self._open_orders.enter(admissible)
+        return None
+
+    def begin(self, assessment: Assessment, caller: Caller, done: Done) -> None:
+        """Hands an order that passed to the writer; `done` is called after the commit. Raises ResourceExhausted."""
+        admissible = _known(assessment)
+
+        def settled(outcome: Outcome) -> None:
+            created = isinstance(outcome, Acceptance) and outcome.created
+            self._open_orders.leave(admissible, created=created)
+            done(outcome)
+
+        try:
+            self._acceptor.begin(admissible, caller, assessment.request, settled)
+        except MeshError:
+            self._open_orders.leave(admissible, created=False)
+            raise
 
     async def validate(self, request: SubmitIntentRequest, caller: Caller) -> Verdict:
         """Every check of `submit`, all findings at once, nothing stored. Raises ChainUnavailable."""
-        candidate = self._pipeline.read(request)
-        if isinstance(candidate, list):
-            return Verdict(candidate, None)
-        findings = self._pipeline.shape(candidate)
-        timing = self._pipeline.timing(candidate)
-        admissible = candidate.admissible()
-        if findings or admissible is None:
-            return Verdict(findings + timing, candidate.intent_id)
-        security = await self._pipeline.security(admissible, caller.principal)
+        assessment = self.assess(request, caller)
+        admissible = assessment.admissible
+        if admissible is None:
+            return Verdict([*assessment.shape, *assessment.timing], assessment.intent_id)
+        signature = await self._pipeline.settle_signature(admissible, assessment.signature)
+        security = [*signature, *assessment.security]
         if not security and await self._acceptor.find(admissible) is not None:
             return Verdict([], admissible.intent_id)
+        open_orders = await self._open_orders.read(admissible.order.user)
         late = [
-            *await self._pipeline.business(admissible),
+            *self._pipeline.business(admissible, open_orders),
             *await self._acceptor.conflicts(admissible),
-            *await self._pipeline.chain(admissible),
+            *await self._pipeline.chain(admissible, open_orders),
         ]
-        return Verdict(timing + security + late, admissible.intent_id)
+        return Verdict([*assessment.timing, *security, *late], admissible.intent_id)
 
-    def _shaped(self, candidate: Candidate) -> tuple[Admissible, list[Finding]]:
-        shape, timing = self._pipeline.shape(candidate), self._pipeline.timing(candidate)
-        admissible = candidate.admissible()
-        if shape or admissible is None:
-            raise refusal(shape + timing)
-        return admissible, timing
-
-    async def _require_acceptable(self, admissible: Admissible, timing: list[Finding]) -> None:
+    async def _require_acceptable(self, admissible: Admissible, timing: Sequence[Finding], caller: Caller) -> None:
         if timing:
             raise refusal(timing)
-        business = await self._pipeline.business(admissible)
-        if business:
-            raise refusal(business)
-        funds = await self._pipeline.chain(admissible)
-        if funds:
-            raise refusal(funds)
+        user = admissible.order.user
+        known = self._open_orders.known(user)
+        findings = await self._late_findings(admissible, known or await self._open_orders.read(user))
+        if findings:
+            # Never from memory: what was open some seconds ago may have ended.
+            findings = await self._late_findings(admissible, await self._open_orders.read(user))
+        if findings:
+            raise refusal(findings)
+        await self._limiter.count_user(user, caller)
+
+    async def _late_findings(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
+        findings = self._pipeline.business(admissible, open_orders)
+        if findings or self._pipeline.chain_now(admissible, open_orders):
+            return findings
+        return await self._pipeline.chain(admissible, open_orders)
+
+
+def _known(assessment: Assessment) -> Admissible:
+    if assessment.admissible is None:
+        raise ValueError("the order was refused")
+    return assessment.admissible

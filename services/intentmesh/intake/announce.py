@@ -1,6 +1,7 @@
 """Telling of a change after its commit. It cannot undo it, so it neither fails the call nor delays the answer."""
 
 import asyncio
+from collections.abc import Sequence
 
 from intentmesh.store.hints import HintPublisher
 from intentmesh.v1.event_pb2 import IntentEvent
@@ -13,9 +14,11 @@ class Announcer:
         self._hints = hints
         self._publishing: set[asyncio.Task[None]] = set()
 
-    def announce(self, event: IntentEvent) -> None:
-        """Tells of a committed event."""
-        task = asyncio.ensure_future(self._hints.publish([event]))
+    def announce(self, events: Sequence[IntentEvent]) -> None:
+        """Tells of committed events."""
+        if not events:
+            return
+        task = asyncio.ensure_future(self._hints.publish(events))
         self._publishing.add(task)
         task.add_done_callback(self._publishing.discard)
 

@@ -4,16 +4,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
+from redis.asyncio import Redis
 
 from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import InvalidNetworkError, NetworkConfig, load_network
+from intentmesh.intake import answers
 from intentmesh.intake.accept import Acceptor
 from intentmesh.intake.admission import Admission
 from intentmesh.intake.announce import Announcer
 from intentmesh.intake.cancel import Canceller
-from intentmesh.intake.checks.business import BusinessChecks
 from intentmesh.intake.checks.chain import ChainChecks
 from intentmesh.intake.checks.pipeline import Pipeline
+from intentmesh.intake.group_commit import GroupCommit
+from intentmesh.intake.leases import LeasedTokens
+from intentmesh.intake.open_orders import OpenOrders
+from intentmesh.intake.policy import Terms
+from intentmesh.intake.policy_file import InvalidPolicyError, PolicyFile
 from intentmesh.intake.rate_limits import RateLimiter
 from intentmesh.intake.reading import Reader
 from intentmesh.intake.servicer import IntakeServicer
@@ -35,21 +41,26 @@ async def build(settings: IntakeSettings) -> AsyncIterator[server.Service]:
     """The intake, connected. Raises SettingsError for a network file that cannot be used."""
     network = _network(settings)
     start_intent_series_at_zero()
+    answers.start_error_series_at_zero()
     await migrate(settings.postgres_dsn)
     async with (
         ChainClients(network) as clients,
         await open_pool(settings.postgres_dsn, max_size=settings.postgres_pool_size, name="intake") as pool,
         open_valkey(settings.valkey_url) as valkey,
+        _announcing(valkey) as announcer,
+        GroupCommit(pool, announcer) as writer,
     ):
-        announcer = Announcer(HintPublisher(valkey))
+        terms = settings.terms()
+        limiter = RateLimiter(LeasedTokens(valkey), terms.limits, terms.service_limits)
+        policy = _policy(settings, network, limiter)
         chain = ChainChecks(clients, settings.chain_checks())
-        acceptor = Acceptor(pool, announcer)
-        pipeline = Pipeline(network, settings.policy(), BusinessChecks(pool), chain)
+        pipeline = Pipeline(network, policy.policy, chain)
+        open_orders = OpenOrders(pool, seconds=settings.open_orders_cache_seconds)
         servicer = IntakeServicer(
-            Admission(pipeline, acceptor),
+            Admission(pipeline, Acceptor(pool, writer), open_orders, limiter),
             Canceller(pool, clients, chain, announcer),
-            Reader(pool, anonymous_lists=settings.anonymous_lists),
-            RateLimiter(valkey, settings.limits(), settings.service_limits()),
+            Reader(pool, anonymous_lists=settings.anonymous_lists, delegations=lambda: policy.policy().delegations),
+            limiter,
         )
 
         def add(target: grpc.aio.Server) -> None:
@@ -58,10 +69,32 @@ async def build(settings: IntakeSettings) -> AsyncIterator[server.Service]:
         async def store_answers() -> None:
             await pool.fetchval("SELECT 1")
 
-        try:
-            yield server.Service(name="intake", add=add, service_names=(SERVICE_NAME,), checks={"store": store_answers})
-        finally:
-            await announcer.drain()
+        yield server.Service(
+            name="intake",
+            add=add,
+            service_names=(SERVICE_NAME,),
+            background=(policy.watch,) if settings.policy_file is not None else (),
+            checks={"store": store_answers},
+        )
+
+
+@asynccontextmanager
+async def _announcing(valkey: Redis) -> AsyncIterator[Announcer]:
+    announcer = Announcer(HintPublisher(valkey))
+    try:
+        yield announcer
+    finally:
+        await announcer.drain()
+
+
+def _policy(settings: IntakeSettings, network: NetworkConfig, limiter: RateLimiter) -> PolicyFile:
+    def apply(terms: Terms) -> None:
+        limiter.replace(terms.limits, terms.service_limits)
+
+    try:
+        return PolicyFile(settings.terms(), network, settings.policy_file, apply)
+    except InvalidPolicyError as error:
+        raise SettingsError(f"policy_file: {error}") from error
 
 
 def _network(settings: IntakeSettings) -> NetworkConfig:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from intentmesh.rpc.principals import Principal, PrincipalKind
 
 MAX_USER_AGENT_CHARACTERS = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Caller:
     """`address` is the first untrusted hop; empty where there is none."""
 
@@ -16,12 +17,17 @@ class Caller:
     address: str
     user_agent: str
 
-    @property
+    @cached_property
+    def source(self) -> str:
+        """What is stored as the origin of the intents."""
+        return str(self.principal)
+
+    @cached_property
     def key(self) -> str:
         """Whose request ids these are. Strangers are told apart by address, or anyone could use up another's ids."""
         if self.principal.kind is PrincipalKind.ANONYMOUS:
             return f"anonymous:{self.address}"
-        return str(self.principal)
+        return self.source
 
 
 def user_agent_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:

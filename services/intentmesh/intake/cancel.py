@@ -85,7 +85,7 @@ class Canceller:
                 row, event = await intents.apply(conn, row, change)
                 await executions.wake(conn, intent_id)
         if event is not None:
-            self._announcer.announce(event)
+            self._announcer.announce([event])
         return Cancellation(row.state, row.sequence, self._invalidation_for(row))
 
     def _require_valid_time(self, valid_until: int) -> None:

@@ -54,6 +54,16 @@ _RETRY_AFTER_SECONDS: Mapping["ErrorReason.ValueType", float] = {
 }
 
 
+def duplicate_nonce(holder: str) -> Finding:
+    """Another intent, named by its id, holds the order's Permit2 nonce."""
+    return Finding(
+        "order.nonce",
+        ErrorReason.ERROR_REASON_DUPLICATE_NONCE,
+        f"Intent {holder} holds this Permit2 nonce; only one of both could be opened.",
+        {"intent_id": holder},
+    )
+
+
 def refusal(findings: Sequence[Finding]) -> MeshError:
     """The error that tells all findings (at least one); the first decides status, reason and metadata."""
     first = findings[0]

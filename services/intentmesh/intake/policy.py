@@ -1,11 +1,18 @@
-"""What an operator decides: limits, margins, lists, the switch. Durations in seconds."""
+"""What an operator decides: limits, margins, lists, the switch. Seconds; values in the reference currency."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 
-from intentmesh.domain.types import Address
+from intentmesh.domain.types import Address, ChainId
+from intentmesh.intake.rate_limits import Limits
+from intentmesh.rpc.access import Delegations
 
 HOUR_SECONDS = 3600
 DAY_SECONDS = 24 * HOUR_SECONDS
+
+# Per smallest unit of a token.
+Prices = Mapping[tuple[ChainId, Address], Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +33,22 @@ class Policy:
     banned_users: frozenset[Address] = frozenset()
     banned_recipients: frozenset[Address] = frozenset()
     banned_tokens: frozenset[Address] = frozenset()
+    # Who may act for which users.
+    delegations: Delegations = field(default_factory=dict)
+    # Orders in tokens without a price have no value, and none of the following applies to them.
+    prices: Prices = field(default_factory=dict)
+    minimum_value: Decimal | None = None
+    maximum_value: Decimal | None = None
+    # What the order leaves to the solver, from which it pays the gas.
+    minimum_margin: Decimal | None = None
+    # An order that asks for less than this share of what it gives is taken for a mistake.
+    smallest_return: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Everything that can change while the intake runs."""
+
+    policy: Policy = field(default_factory=Policy)
+    limits: Limits = field(default_factory=Limits)
+    service_limits: Limits = field(default_factory=Limits)

@@ -1,29 +1,23 @@
-"""Limits on submissions, shared by all replicas through Valkey: fixed windows that begin with a caller's first request.
+"""Limits on what callers and users may do: who is counted, under which limit, and how a refusal reads.
 
-Valkey away: a limiter of this process takes over, which is as strict per replica and is never an open door.
+Counted before validation, by the authenticated principal or else by the client's address; new intents are counted once
+more by the order's user, after the signature has shown that it is the user's own order.
 """
 
 import math
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-
-import structlog
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import FixedWindowRateLimiter
-from limits.errors import StorageError
-from redis.asyncio import Redis
+from ipaddress import IPv6Address, ip_address
 
 from intentmesh.domain.errors import ResourceExhausted
-from intentmesh.intake.metrics import RATE_LIMITER_FALLBACKS
-from intentmesh.rpc.principals import Principal, PrincipalKind
+from intentmesh.domain.types import Address
+from intentmesh.intake.caller import Caller
+from intentmesh.intake.leases import Grant, LeasedTokens, Limit
+from intentmesh.rpc.principals import PrincipalKind
 from intentmesh.v1.error_pb2 import ErrorReason
 
-log = structlog.get_logger()
-
-# How long Valkey is left alone after it failed.
-_FALLBACK_SECONDS = 5.0
+# A household or a machine of one's own has a whole /64 of IPv6 addresses.
+_IPV6_SITE_BITS = 64
 
 
 class Budget(StrEnum):
@@ -33,84 +27,125 @@ class Budget(StrEnum):
     REQUESTS = "requests"
     # Items that would create an intent, whatever comes of them.
     NEW_INTENTS = "new-intents"
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """At most `amount` in `seconds`."""
-
-    amount: int
-    seconds: int
+    # New intents of one user, whoever brings them.
+    USER_INTENTS = "user-intents"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of one class of callers."""
 
-    requests: Limit = Limit(1000, 60)
-    new_intents: Limit = Limit(100, 15 * 60)
+    requests: Limit = field(default_factory=lambda: Limit(1000, 60))
+    new_intents: Limit = field(default_factory=lambda: Limit(100, 15 * 60))
+    user_intents: Limit = field(default_factory=lambda: Limit(100, 15 * 60))
 
     def of(self, budget: Budget) -> Limit:
-        return self.requests if budget is Budget.REQUESTS else self.new_intents
+        match budget:
+            case Budget.REQUESTS:
+                return self.requests
+            case Budget.NEW_INTENTS:
+                return self.new_intents
+            case Budget.USER_INTENTS:
+                return self.user_intents
 
 
 _REASONS = {
     Budget.REQUESTS: ErrorReason.ERROR_REASON_RATE_LIMITED,
     Budget.NEW_INTENTS: ErrorReason.ERROR_REASON_TOO_MANY_INTENTS_CREATED,
+    Budget.USER_INTENTS: ErrorReason.ERROR_REASON_TOO_MANY_INTENTS_CREATED,
 }
 _MESSAGES = {
     Budget.REQUESTS: "Too many requests, please try again later",
     Budget.NEW_INTENTS: "Too many intents created, please try again later",
+    Budget.USER_INTENTS: "Too many intents created, please try again later",
 }
 
 
-class RateLimiter:
-    """Counts by principal, or by client address for those who have none."""
+class LimitReached(ResourceExhausted):
+    """Carries what the metadata of the answer tells."""
 
-    def __init__(self, valkey: Redis, limits: Limits, service_limits: Limits) -> None:
-        storage = RedisStorage(
-            "async+redis://",
-            wrap_exceptions=True,
-            implementation="redispy",
-            key_prefix="intentmesh:limits",
-            # The pool is an object, which the library's annotation of its options does not foresee.
-            connection_pool=valkey.connection_pool,  # type: ignore[arg-type]
+    def __init__(self, budget: Budget, grant: Grant) -> None:
+        limit = grant.limit
+        super().__init__(
+            _MESSAGES[budget],
+            reason=_REASONS[budget],
+            metadata={"limit": str(limit.amount), "window_seconds": str(limit.seconds)},
+            retry_after=float(_whole_seconds(grant)),
         )
-        self._shared = FixedWindowRateLimiter(storage)
-        self._local = FixedWindowRateLimiter(MemoryStorage())
+        self.grant = grant
+
+
+class RateLimiter:
+    """`limits` may be replaced while it runs; running windows keep what was counted."""
+
+    def __init__(self, tokens: LeasedTokens, limits: Limits, service_limits: Limits) -> None:
+        self._tokens = tokens
         self._limits = limits
         self._service_limits = service_limits
-        self._valkey_rests_until = 0.0
 
-    async def count(self, budget: Budget, caller: Principal, address: str, cost: int = 1) -> None:
-        """Counts `cost` against the caller. Raises ResourceExhausted with the seconds until the window ends."""
-        limits = self._service_limits if caller.kind is PrincipalKind.SERVICE else self._limits
-        limit = limits.of(budget)
-        item = RateLimitItemPerSecond(limit.amount, limit.seconds, namespace=budget.value)
-        key = f"address:{address}" if caller.kind is PrincipalKind.ANONYMOUS else str(caller)
-        wait = await self._hit(item, key, cost)
-        if wait is not None:
-            raise ResourceExhausted(
-                _MESSAGES[budget],
-                reason=_REASONS[budget],
-                metadata={"limit": str(limit.amount), "window_seconds": str(limit.seconds)},
-                retry_after=wait,
-            )
+    def replace(self, limits: Limits, service_limits: Limits) -> None:
+        """From now on."""
+        self._limits, self._service_limits = limits, service_limits
+        self._tokens.reconsider()
 
-    async def _hit(self, item: RateLimitItem, key: str, cost: int) -> float | None:
-        if time.monotonic() >= self._valkey_rests_until:
-            try:
-                return await _hit(self._shared, item, key, cost)
-            except StorageError as error:
-                self._valkey_rests_until = time.monotonic() + _FALLBACK_SECONDS
-                log.warning("rate_limiter_degraded", error=repr(error.__cause__ or error), seconds=_FALLBACK_SECONDS)
-        RATE_LIMITER_FALLBACKS.inc()
-        return await _hit(self._local, item, key, cost)
+    async def count(self, budget: Budget, caller: Caller) -> Grant:
+        """Counts one against the caller. Raises LimitReached with the seconds until the window ends."""
+        grant = await self.take(budget, caller, 1)
+        if grant.granted == 0:
+            raise LimitReached(budget, grant)
+        return grant
+
+    async def take(self, budget: Budget, caller: Caller, wanted: int) -> Grant:
+        """Counts up to `wanted` against the caller."""
+        limit = self._limits_of(caller).of(budget)
+        key = f"{budget}:{counted_as(caller)}"
+        return self._tokens.take_now(key, limit, wanted) or await self._tokens.take(key, limit, wanted)
+
+    def count_user_now(self, user: Address, caller: Caller) -> bool:
+        """Counts one new intent of the user where that needs nobody else; False: nothing was counted."""
+        return self._tokens.use_one_now(_user_key(user, caller))
+
+    async def count_user(self, user: Address, caller: Caller) -> None:
+        """Counts one new intent of the user. Raises LimitReached."""
+        limit = self._limits_of(caller).user_intents
+        grant = await self._tokens.take(_user_key(user, caller), limit)
+        if grant.granted == 0:
+            raise LimitReached(Budget.USER_INTENTS, grant)
+
+    def _limits_of(self, caller: Caller) -> Limits:
+        return self._service_limits if caller.principal.kind is PrincipalKind.SERVICE else self._limits
 
 
-async def _hit(limiter: FixedWindowRateLimiter, item: RateLimitItem, key: str, cost: int) -> float | None:
-    """None when within the limit, else the seconds to wait."""
-    if await limiter.hit(item, key, cost=cost):
-        return None
-    reset_time, _ = await limiter.get_window_stats(item, key)
-    return max(1.0, math.ceil(reset_time - time.time()))
+def metadata_of(grant: Grant) -> tuple[tuple[str, str], ...]:
+    """The usual headers; seconds are rounded up, so that who waits as told does not come too early."""
+    return (
+        ("ratelimit-limit", str(grant.limit.amount)),
+        ("ratelimit-remaining", str(grant.remaining)),
+        ("ratelimit-reset", str(_whole_seconds(grant))),
+    )
+
+
+def counted_as(caller: Caller) -> str:
+    """The principal; for those without one, the address they come from."""
+    if caller.principal.kind is not PrincipalKind.ANONYMOUS:
+        return caller.source
+    return f"address:{_site(caller.address)}"
+
+
+def _site(address: str) -> str:
+    if ":" not in address:
+        return address
+    parsed = ip_address(address)
+    if not isinstance(parsed, IPv6Address):
+        return address
+    return str(IPv6Address(int(parsed) >> (128 - _IPV6_SITE_BITS) << (128 - _IPV6_SITE_BITS)))
+
+
+def _user_key(user: Address, caller: Caller) -> str:
+    # What a service brings for its users does not use up what they may bring themselves.
+    served = "served:" if caller.principal.kind is PrincipalKind.SERVICE else ""
+    return f"{Budget.USER_INTENTS}:{served}{user.hex()}"
+
+
+def _whole_seconds(grant: Grant) -> int:
+    return max(1, math.ceil(grant.reset_seconds))

@@ -1,14 +1,15 @@
 """Reading intents: one by its id, which is as good as a secret; many only by those they belong to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from intentmesh.domain.errors import FieldViolation, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from intentmesh.domain.errors import FieldViolation, InvalidArgument, NotFound
 from intentmesh.domain.types import IntentId, format_intent_id, parse_address
 from intentmesh.intake.page_tokens import Cursor, decode_page_token, encode_page_token
-from intentmesh.rpc.principals import Principal, PrincipalKind
+from intentmesh.rpc.access import NO_DELEGATIONS, Delegations, require_sees_intents_of
+from intentmesh.rpc.principals import Principal
 from intentmesh.store import executions, intents
 from intentmesh.store.intents import IntentFilter, PageKey
 from intentmesh.store.pool import Connection, Pool
@@ -23,8 +24,11 @@ DEFAULT_PAGE_SIZE = 50
 class Reader:
     """Raises the errors of asyncpg when the store is away."""
 
-    def __init__(self, pool: Pool, *, anonymous_lists: bool) -> None:
+    def __init__(
+        self, pool: Pool, *, anonymous_lists: bool, delegations: Callable[[], Delegations] = lambda: NO_DELEGATIONS
+    ) -> None:
         self._pool = pool
+        self._delegations = delegations
         self._anonymous_lists = anonymous_lists
 
     async def get(self, intent_id: IntentId) -> Intent:
@@ -40,7 +44,8 @@ class Reader:
 
         Raises Unauthenticated, PermissionDenied, InvalidArgument.
         """
-        self._require_allowed(request.user, caller)
+        if not self._anonymous_lists:
+            require_sees_intents_of(caller, request.user, self._delegations())
         cursor = decode_page_token(request)
         size = request.page_size or DEFAULT_PAGE_SIZE
         async with self._pool.acquire() as conn:
@@ -51,14 +56,6 @@ class Reader:
         if len(rows) <= size:
             return found, ""
         return found, encode_page_token(Cursor(page[-1].created_at, page[-1].intent_id), request)
-
-    def _require_allowed(self, user: str, caller: Principal) -> None:
-        if self._anonymous_lists or caller.kind is PrincipalKind.OPERATOR:
-            return
-        if caller.kind is PrincipalKind.ANONYMOUS:
-            raise Unauthenticated("Listing intents needs the user's or an operator's principal.")
-        if caller.kind is not PrincipalKind.USER or not user or caller.name.lower() != user.lower():
-            raise PermissionDenied("You may list only your own intents.")
 
 
 async def _to_protos(conn: Connection, rows: Sequence[IntentRow]) -> list[Intent]:

@@ -7,8 +7,10 @@ from pydantic import AfterValidator, Field
 
 from intentmesh.domain.types import Address, parse_address
 from intentmesh.intake.checks.chain import ChainCheckSettings
-from intentmesh.intake.policy import Policy
-from intentmesh.intake.rate_limits import Limit, Limits
+from intentmesh.intake.leases import Limit
+from intentmesh.intake.policy import Policy, Terms
+from intentmesh.intake.rate_limits import Limits
+from intentmesh.rpc.access import KnownDelegations, delegations_of
 from intentmesh.rpc.settings import CommaSeparated, ServiceSettings
 
 _POLICY = Policy()
@@ -51,9 +53,18 @@ class IntakeSettings(ServiceSettings):
 
     requests_per_minute: int = Field(_LIMITS.requests.amount, ge=1)
     new_intents_per_15_minutes: int = Field(_LIMITS.new_intents.amount, ge=1)
+    user_intents_per_15_minutes: int = Field(_LIMITS.user_intents.amount, ge=1)
     # Principals of class `service`.
     service_requests_per_minute: int = Field(600_000, ge=1)
-    service_new_intents_per_15_minutes: int = Field(9_000_000, ge=1)
+    service_new_intents_per_15_minutes: int = Field(18_000_000, ge=1)
+    service_user_intents_per_15_minutes: int = Field(90_000, ge=1)
+
+    policy_file: Path | None = None
+    """Read again whenever it changes; what it names takes precedence over the settings here."""
+    delegations: KnownDelegations = Field(default_factory=dict)
+    """Who may act for which users; in the environment as JSON: {"service:shop": ["0x…"]}."""
+    open_orders_cache_seconds: float = Field(30.0, ge=0)
+    """How late this replica learns of a user's intents that others have accepted."""
 
     anonymous_lists: bool = False
     """Anyone may list intents. For a mesh on one machine, where there is nobody to hide them from."""
@@ -71,13 +82,20 @@ class IntakeSettings(ServiceSettings):
             banned_users=_address_set(self.banned_users),
             banned_recipients=_address_set(self.banned_recipients),
             banned_tokens=_address_set(self.banned_tokens),
+            delegations=delegations_of(self.delegations),
         )
 
-    def limits(self) -> Limits:
-        return _limits(self.requests_per_minute, self.new_intents_per_15_minutes)
-
-    def service_limits(self) -> Limits:
-        return _limits(self.service_requests_per_minute, self.service_new_intents_per_15_minutes)
+    def terms(self) -> Terms:
+        """What the policy file goes out from."""
+        return Terms(
+            self.policy(),
+            _limits(self.requests_per_minute, self.new_intents_per_15_minutes, self.user_intents_per_15_minutes),
+            _limits(
+                self.service_requests_per_minute,
+                self.service_new_intents_per_15_minutes,
+                self.service_user_intents_per_15_minutes,
+            ),
+        )
 
     def chain_checks(self) -> ChainCheckSettings:
         return ChainCheckSettings(
@@ -91,5 +109,9 @@ def _address_set(values: tuple[str, ...]) -> frozenset[Address]:
     return frozenset(parse_address(value) for value in values)
 
 
-def _limits(requests_per_minute: int, new_intents_per_15_minutes: int) -> Limits:
-    return Limits(requests=Limit(requests_per_minute, 60), new_intents=Limit(new_intents_per_15_minutes, 15 * 60))
+def _limits(requests_per_minute: int, new_intents: int, user_intents: int) -> Limits:
+    return Limits(
+        requests=Limit(requests_per_minute, 60),
+        new_intents=Limit(new_intents, 15 * 60),
+        user_intents=Limit(user_intents, 15 * 60),
+    )

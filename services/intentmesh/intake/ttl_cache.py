@@ -1,6 +1,7 @@
 """A small cache for answers that stay true for a moment, and for callers that ask the same at once."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
@@ -19,14 +20,19 @@ class TtlCache(Generic[Key, Value]):
         self._seconds = seconds
         self._capacity = capacity
         self._clock = clock
-        # Insertion order is expiry order, since all entries live equally long.
+        # When it was loaded, and the value. Insertion order is expiry order, since all entries live equally long.
         self._entries: dict[Key, tuple[float, Value]] = {}
         self._loads: dict[Key, asyncio.Task[Value]] = {}
 
-    async def get(self, key: Key, load: Callable[[], Awaitable[Value]]) -> Value:
-        """The kept value, else what `load` returns."""
+    def peek(self, key: Key) -> Value | None:
+        """The kept value, if there is one. For caches that keep no None."""
         entry = self._entries.get(key)
-        if entry is not None and entry[0] > self._clock():
+        return entry[1] if entry is not None and self._clock() < entry[0] + self._seconds else None
+
+    async def get(self, key: Key, load: Callable[[], Awaitable[Value]], max_age: float = math.inf) -> Value:
+        """The kept value, at most `max_age` seconds old, else what `load` returns."""
+        entry = self._entries.get(key)
+        if entry is not None and self._clock() < entry[0] + min(self._seconds, max_age):
             return entry[1]
         task = self._loads.get(key)
         if task is None:
@@ -37,9 +43,11 @@ class TtlCache(Generic[Key, Value]):
         return await asyncio.shield(task)
 
     async def _load(self, key: Key, load: Callable[[], Awaitable[Value]]) -> Value:
+        # As old as the question: what changed while the answer was on its way is not in it.
+        asked_at = self._clock()
         value = await load()
         self._entries.pop(key, None)
-        self._entries[key] = (self._clock() + self._seconds, value)
+        self._entries[key] = (asked_at, value)
         while len(self._entries) > self._capacity:
             del self._entries[next(iter(self._entries))]
         return value

@@ -58,6 +58,7 @@ STATUS_OF: Mapping[type[MeshError], grpc.StatusCode] = MappingProxyType(
 _CLASS_OF: Mapping[grpc.StatusCode, type[MeshError]] = MappingProxyType(
     {status: kind for kind, status in STATUS_OF.items()} | {grpc.StatusCode.CANCELLED: Unavailable}
 )
+_CUT_CONNECTION = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 _REASON_WITHOUT_DETAILS: Mapping[grpc.StatusCode, ErrorReason.ValueType] = MappingProxyType(
     {
         grpc.StatusCode.INVALID_ARGUMENT: ErrorReason.ERROR_REASON_INVALID_FIELD,
@@ -67,6 +68,7 @@ _REASON_WITHOUT_DETAILS: Mapping[grpc.StatusCode, ErrorReason.ValueType] = Mappi
         grpc.StatusCode.RESOURCE_EXHAUSTED: ErrorReason.ERROR_REASON_OVERLOADED,
         grpc.StatusCode.UNAVAILABLE: ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE,
         grpc.StatusCode.CANCELLED: ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE,
+        **dict.fromkeys(_CUT_CONNECTION, ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE),
         grpc.StatusCode.DEADLINE_EXCEEDED: ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
     }
 )
@@ -176,13 +178,16 @@ def _status(
 def mesh_error_from_rpc(error: grpc.aio.AioRpcError) -> MeshError:
     """What a client caught, as the domain error the server raised. Never raises.
 
-    A status without details (a proxy's, the transport's) gets the reason that fits its code best.
+    A status without details (a proxy's, the transport's) gets the reason that fits its code best. INTERNAL and UNKNOWN
+    without details are a connection that was cut (our servers never send them so), and are told as Unavailable.
     DEADLINE_EXCEEDED is the local deadline as well as the server's.
     """
     status = _status_of(error)
     code = next((c for c in grpc.StatusCode if status and c.value[0] == status.code), error.code())
     kind = _CLASS_OF.get(code, MeshError)
     if status is None:
+        if code in _CUT_CONNECTION:
+            kind = Unavailable
         return kind(f"{code.name}: {error.details() or 'no details'}", reason=_reason_without_details(error))
     info, bad_request, retry = (
         error_details_pb2.ErrorInfo(),

@@ -1,7 +1,10 @@
 """JSON logs on standard error: one line an event, with the trace id, the method and whatever the handler has bound."""
 
+import json
 import logging
 import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
 import structlog
 
@@ -12,6 +15,41 @@ _SHARED: tuple[structlog.types.Processor, ...] = (
     # Without local variables: they hold keys, signatures and passwords.
     structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
 )
+
+
+_encode = json.JSONEncoder(default=repr).encode
+
+
+class _Lines:
+    """How lines are written that bypass the pipeline; None until the logs are configured."""
+
+    processors: list[structlog.types.Processor] | None = None
+    service = ""
+    shown = True
+
+
+def log_events(event: str, rows: Iterable[Mapping[str, object]]) -> None:
+    """One line of level info for each row, as `log.info(event, **row)` writes it, at a third of the price.
+
+    For what is logged thousands of times a second. All lines have one time stamp and are written at once.
+    """
+    if structlog.get_config()["processors"] is not _Lines.processors:
+        # Somebody has put in processors of their own, to listen to what is logged.
+        log = structlog.get_logger()
+        for row in rows:
+            log.info(event, **row)
+        return
+    if not _Lines.shown:
+        return
+    bound = structlog.contextvars.get_contextvars()
+    common = {
+        "event": event,
+        "level": "info",
+        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "service": _Lines.service,
+    }
+    sys.stderr.write("".join([_encode({**bound, **row, **common}) + "\n" for row in rows]))
+    sys.stderr.flush()
 
 
 def configure_logging(level: str, service: str) -> None:
@@ -26,8 +64,10 @@ def configure_logging(level: str, service: str) -> None:
         return event
 
     number = logging.getLevelNamesMapping()[level.upper()]
+    processors: list[structlog.types.Processor] = [add_service, *_SHARED, structlog.processors.JSONRenderer()]
+    _Lines.processors, _Lines.service, _Lines.shown = processors, service, number <= logging.INFO
     structlog.configure(
-        processors=[add_service, *_SHARED, structlog.processors.JSONRenderer()],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -30,6 +31,8 @@ MAX_PENDING_REQUESTS = 20_000
 """Streams opening at the same time; grpc's default of 1,000 refuses a fleet that reconnects."""
 END_SECONDS = 2.0
 """How long calls get to answer once they have been ended."""
+GC_THRESHOLDS = (20_000, 20, 20)
+"""Of the three generations; Python's own are (700, 10, 10)."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ async def run(
         loop.add_signal_handler(number, stop.set)
     try:
         async with build() as service, serving(settings, service) as running:
+            _spare_garbage_collection()
             log.info("listening", target=running.target, metrics=running.metrics_url)
             sys.stdout.write(f"ready {service.name} grpc={running.target} metrics={running.metrics_url}\n")
             sys.stdout.flush()
@@ -133,6 +137,14 @@ async def run(
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _spare_garbage_collection() -> None:
+    """What is loaded by now stays, so it is not searched again and again; what a busy server holds for the length of a
+    call is no garbage, so it is searched for less often. The default settings cost a fifth of a busy server's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def main(name: str, kind: type[S], build: Callable[[S], AbstractAsyncContextManager[Service]]) -> None:

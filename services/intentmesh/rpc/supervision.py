@@ -17,6 +17,7 @@ BACKOFF_BASE_SECONDS = 0.2
 BACKOFF_CAP_SECONDS = 30.0
 UNHEALTHY_AFTER = 3
 """Deaths in a row that turn the health: one is an accident, three are a state."""
+CANCEL_AGAIN_SECONDS = 0.5
 STEADY_SECONDS = 30.0
 """Work that ran this long before it died starts counting anew."""
 
@@ -35,9 +36,13 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Cancel all tasks and wait until they have ended."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending = set(self._tasks)
+        while pending:
+            for task in pending:
+                task.cancel()
+            # Until it is heard: before Python 3.12 `asyncio.wait_for`, which the Redis client uses at every write,
+            # loses a cancellation that arrives at the moment when its work is done.
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
         self._tasks = []
 
     async def check(self) -> None:

@@ -1,5 +1,6 @@
 """Whether this solver wants an order, and what it offers. Pure: chains and database are not asked here."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ class Appraiser:
         A draft is offered the best amount wherever it is paid: the user is going to sign it.
         """
         origin, destination = self._route(order)
-        fill_time = self._fill_time(order, origin, now, already_opened=already_opened)
+        fill_time = self._fill_time(order, origin, destination, now, already_opened=already_opened)
         self._check_outputs(order, now)
         surplus_paid = draft or destination.output_settler_accepts_surplus
         asked = [
@@ -75,7 +76,7 @@ class Appraiser:
         The amounts came back through others, so they are priced again: never more is paid than the inputs cover.
         """
         origin, destination = self._route(order)
-        self._fill_time(order, origin, now, already_opened=already_opened)
+        self._fill_time(order, origin, destination, now, already_opened=already_opened)
         self._check_outputs(order, now)
         if len(amounts) != len(order.outputs):
             raise Declined(reasons.ERROR_REASON_INVALID_FIELD, "the quote does not have one amount per output")
@@ -98,12 +99,14 @@ class Appraiser:
             raise Declined(reasons.ERROR_REASON_UNSUPPORTED_ORACLE, "this solver cannot prove fills to this oracle")
         return origin, destination
 
-    def _fill_time(self, order: Order, origin: ChainConfig, now: int, *, already_opened: bool) -> int:
+    def _fill_time(
+        self, order: Order, origin: ChainConfig, destination: ChainConfig, now: int, *, already_opened: bool
+    ) -> int:
         opening = 0 if already_opened else int(origin.confirmations * origin.block_time_seconds) + 1
         fill_time = now + opening + self._policy.fill_seconds
         if fill_time + self._policy.fill_margin_seconds > order.fill_deadline:
             raise Declined(reasons.ERROR_REASON_INSUFFICIENT_VALID_TO, "the fill deadline is too near for this solver")
-        if fill_time + self._policy.settle_margin_seconds > order.expires:
+        if fill_time + settle_seconds(order, destination, self._policy.settle_margin_seconds) > order.expires:
             raise Declined(
                 reasons.ERROR_REASON_INSUFFICIENT_EXPIRY_MARGIN, "the order expires before its settlement would be safe"
             )
@@ -124,6 +127,13 @@ class Appraiser:
 
     def _inputs(self, order: Order, origin: ChainConfig) -> list[Amount]:
         return [Amount(_token(origin, given.token), given.amount) for given in order.inputs]
+
+
+def settle_seconds(order: Order, destination: ChainConfig, margin_seconds: int) -> int:
+    """From a fill to a payment that is sure to come before `expires`: attesters sign only for what is final."""
+    if all(is_self_proving(order, output) for output in order.outputs):
+        return margin_seconds
+    return math.ceil(destination.final_depth * destination.block_time_seconds) + margin_seconds
 
 
 def is_self_proving(order: Order, output: OrderOutput) -> bool:

@@ -6,13 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import SystemRandom
 
-import grpc
-
 from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import InvalidNetworkError, NetworkConfig, load_network
 from intentmesh.domain.types import ChainId
 from intentmesh.rpc.channels import open_channel
-from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.server import Service
 from intentmesh.rpc.server import main as serve
 from intentmesh.rpc.settings import SettingsError
@@ -73,8 +70,9 @@ async def build(settings: SolverSettings) -> AsyncIterator[Service]:
         stack.push_async_callback(pool.close)
         clients = await stack.enter_async_context(ChainClients(network))
         sides = await _sides(settings, network, clients, signer, stack)
-        executor = await stack.enter_async_context(_channel(settings, settings.executor_target, signer))
-        registry = await stack.enter_async_context(_channel(settings, settings.registry_target, signer))
+        # As any solver calls the mesh: with no token that would let it speak for others.
+        executor = await stack.enter_async_context(open_channel(settings.executor_target))
+        registry = await stack.enter_async_context(open_channel(settings.registry_target))
 
         store = JobStore(pool)
         achiever = Achiever(store)
@@ -163,11 +161,6 @@ def _policy(settings: SolverSettings) -> Policy:
         settle_margin_seconds=settings.settle_margin_seconds,
         serve_callbacks=settings.serve_callbacks,
     )
-
-
-def _channel(settings: SolverSettings, target: str, signer: Signer) -> grpc.aio.Channel:
-    principal = Principal(PrincipalKind.SOLVER, "0x" + signer.address.hex())
-    return open_channel(target, principal=principal, internal_token=settings.internal_token)
 
 
 async def _sides(

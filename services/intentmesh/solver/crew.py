@@ -18,6 +18,8 @@ class Crew:
         self._runner = runner
         self._store = store
         self._tasks: dict[IntentId, asyncio.Task[None]] = {}
+        # The award that each task works on, or is about to.
+        self._awards: dict[IntentId, int] = {}
         self._closed = False
 
     async def resume(self) -> int:
@@ -31,7 +33,12 @@ class Crew:
         """Work on this award of the job, and no longer on an earlier one."""
         if self._closed or job.ended:
             return
+        if self._awards.get(job.intent_id, 0) > job.award_number:
+            return
+        self._awards[job.intent_id] = job.award_number
         await self._stop(job.intent_id)
+        if self._closed or self._awards.get(job.intent_id) != job.award_number:
+            return
         task = asyncio.create_task(self._run(job), name=f"job {format_intent_id(job.intent_id)}")
         self._tasks[job.intent_id] = task
         metrics.JOBS_RUNNING.set(len(self._tasks))
@@ -59,4 +66,5 @@ class Crew:
     def _forget(self, intent_id: IntentId, task: asyncio.Task[None]) -> None:
         if self._tasks.get(intent_id) is task:
             del self._tasks[intent_id]
+            self._awards.pop(intent_id, None)
         metrics.JOBS_RUNNING.set(len(self._tasks))

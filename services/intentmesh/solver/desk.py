@@ -41,6 +41,8 @@ _log = structlog.get_logger(__name__)
 # Followers also look without being woken, so that nothing hangs on a ring.
 LOOK_SECONDS: Final = 5.0
 DRAIN_RETRY_SECONDS: Final = 1.0
+# Above any sum of reservations.
+UNBOUNDED_BALANCE: Final = 2**300
 
 Balances = Mapping[tuple[ChainId, Address], int]
 
@@ -107,7 +109,7 @@ class Desk:
         order, intent_id = _checked(request)
         known = await self._store.get(intent_id)
         if known is None or known.award_number < request.award_number:
-            known = await self._take_new(request, order, intent_id)
+            known = await self._take_new(request, order, intent_id, known)
         if known.award_number > request.award_number:
             raise _stale(known.award_number)
         return known
@@ -137,7 +139,7 @@ class Desk:
         self._bell.ring_all()
         await self._crew.close()
 
-    async def _take_new(self, request: pb.ExecuteRequest, order: Order, intent_id: IntentId) -> Job:
+    async def _take_new(self, request: pb.ExecuteRequest, order: Order, intent_id: IntentId, known: Job | None) -> Job:
         first = Report(pb.EXECUTE_STAGE_ACCEPTED, "taken on")
         needed: Reservations = {}
         balances: Balances = {}
@@ -145,23 +147,46 @@ class Desk:
             if not await self._is_paid(order, intent_id):
                 needed, balances = await self._admit(request, order)
             job, fresh = await self._store.take(intent_id, request, first, needed, balances)
-        except Declined as declined:
+        except (Declined, Stop) as declined:
+            if known is not None and not known.ended:
+                return await self._carry_on(request, order, known, first)
             refusal = Report(pb.EXECUTE_STAGE_RELEASED, str(declined), declined.reason)
             job, fresh = await self._store.take(intent_id, request, refusal, {}, {})
         if fresh:
-            _log.info(
-                "job_taken",
-                intent_id=format_intent_id(intent_id),
-                award_number=job.award_number,
-                stage=metrics.stage_label(job.stage),
-            )
-            await self._crew.work_on(job)
-            self._bell.ring(intent_id)
+            await self._begin(job)
         return job
+
+    async def _carry_on(self, request: pb.ExecuteRequest, order: Order, known: Job, first: Report) -> Job:
+        """Take on an award that would be declined, since the order is under way: its fill may be on the wire, and a
+        job that ended would never be paid for it. The terms stay those that were checked."""
+        continued = pb.ExecuteRequest()
+        continued.CopyFrom(request)
+        continued.quote.CopyFrom(known.request.quote)
+        amounts = [parse_uint256(units) for units in continued.quote.output_amounts]
+        needed = needs(order, amounts, int(self._clock()))
+        # They are held back for it already, or paid.
+        job, fresh = await self._store.take(
+            known.intent_id, continued, first, needed, dict.fromkeys(needed, UNBOUNDED_BALANCE)
+        )
+        if fresh:
+            await self._begin(job)
+        return job
+
+    async def _begin(self, job: Job) -> None:
+        _log.info(
+            "job_taken",
+            intent_id=format_intent_id(job.intent_id),
+            award_number=job.award_number,
+            stage=metrics.stage_label(job.stage),
+        )
+        await self._crew.work_on(job)
+        self._bell.ring(job.intent_id)
 
     async def _admit(self, request: pb.ExecuteRequest, order: Order) -> tuple[Reservations, Balances]:
         now = int(self._clock())
         quote = request.quote
+        if parse_address(request.input_settler) != self._sides.of(order.origin_chain_id).config.input_settler:
+            raise Declined(reasons.ERROR_REASON_UNSUPPORTED_SETTLER, "this solver does not know the input settler")
         if parse_address(quote.solver) != self._solver:
             raise Declined(reasons.ERROR_REASON_INVALID_FIELD, "the quote is another solver's")
         if quote.HasField("valid_until") and quote.valid_until.seconds < now:

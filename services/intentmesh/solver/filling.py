@@ -71,6 +71,10 @@ class Filler:
         )
         return progress
 
+    async def check_unclaimed(self, intent_id: IntentId, order: Order, destination: Side) -> None:
+        """Raises Stop when the order is another solver's, or nobody's any more, by the fills that stand."""
+        _refuse_foreign(await self.progress(intent_id, order, destination), order)
+
     async def progress(self, intent_id: IntentId, order: Order, destination: Side) -> Progress:
         """Who paid which output, by the chain's records. Raises NotYet where a record's event is not to be found."""
         settler = destination.output_settler

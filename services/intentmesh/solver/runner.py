@@ -1,6 +1,7 @@
 """One job from its award to its end. Every run begins with what the chains show, so it may be cut short anywhere."""
 
 import asyncio
+import math
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -13,6 +14,7 @@ from intentmesh.domain.convert import order_from_proto
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.order import Order
 from intentmesh.solver import metrics
+from intentmesh.solver.appraisal import settle_seconds
 from intentmesh.solver.bell import Bell
 from intentmesh.solver.evidence import Verdict
 from intentmesh.solver.filling import Filler, Filling
@@ -107,23 +109,35 @@ class JobRunner:
         destination = self._sides.of(order.outputs[0].chain_id)
         teller = _Teller(self._store, self._bell, job)
 
-        await self._opener.run(self._opening(job, order), origin, teller)
-        progress = await self._filler.run(self._filling(job, order), destination, teller)
+        # Before gas is spent on opening what somebody else will be paid for.
+        await self._filler.check_unclaimed(job.intent_id, order, destination)
+        await self._opener.run(self._opening(job, order, origin), origin, teller)
+        progress = await self._filler.run(self._filling(job, order, destination), destination, teller)
         await self._prover.run(job.intent_id, order, progress, origin, teller)
         await self._finaliser.run(job.intent_id, order, progress, origin, teller)
         metrics.JOBS_ENDED.labels(metrics.stage_label(pb.EXECUTE_STAGE_SETTLED)).inc()
 
-    def _opening(self, job: Job, order: Order) -> Opening:
+    def _opening(self, job: Job, order: Order, origin: Side) -> Opening:
         signature = b"" if job.request.already_opened else job.request.signature
-        return Opening(job.intent_id, order, signature, self._limits.fill_margin_seconds)
+        # Opened too late to be filled, the order would only lock the user's funds.
+        confirming = math.ceil(origin.config.confirmations * origin.config.block_time_seconds)
+        return Opening(job.intent_id, order, signature, self._limits.fill_margin_seconds + confirming)
 
-    def _filling(self, job: Job, order: Order) -> Filling:
+    def _filling(self, job: Job, order: Order, destination: Side) -> Filling:
         amounts = tuple(int(units) for units in job.request.quote.output_amounts)
         limits = self._limits
-        return Filling(job.intent_id, order, amounts, limits.fill_margin_seconds, limits.settle_margin_seconds)
+        settle = settle_seconds(order, destination.config, limits.settle_margin_seconds)
+        return Filling(job.intent_id, order, amounts, limits.fill_margin_seconds, settle)
 
     async def _end(self, job: Job, reason: Reason, message: str) -> bool:
-        """End a job that cannot go on. False when it must go on after all, or the chain does not answer now."""
+        """End a job that cannot go on. False when it must go on after all, or it cannot be told or stored now."""
+        try:
+            return await self._try_to_end(job, reason, message)
+        except Exception:  # noqa: BLE001 - a job whose end failed is not ended: it may have paid
+            _log.exception("job_end_failed")
+            return False
+
+    async def _try_to_end(self, job: Job, reason: Reason, message: str) -> bool:
         try:
             stage = await self._end_stage(job)
         except (MeshError, NotYet) as error:

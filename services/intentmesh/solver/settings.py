@@ -60,7 +60,8 @@ class SolverSettings(ServiceSettings):
     fill_seconds: int = Field(default=15, gt=0)
     # No fill is sent when less is left until the fill deadline: a late fill pays and earns nothing.
     fill_margin_seconds: int = Field(default=10, gt=0)
-    # No fill is sent when less is left until `expires`: the finalisation would race the refund.
+    # No fill is sent when less is left until `expires`, beyond the finality of an attested fill: the finalisation
+    # would race the refund.
     settle_margin_seconds: int = Field(default=60, gt=0)
     # Tries of one step of one award, each a transaction that failed for certain.
     max_tries: int = Field(default=5, gt=0)

@@ -7,6 +7,7 @@ from random import Random
 import grpc
 
 from intentmesh.rpc import server
+from intentmesh.rpc.access import delegations_of
 from intentmesh.rpc.server import Service
 from intentmesh.rpc.settings import SettingsError
 from intentmesh.rpc.valkey import open_valkey
@@ -62,7 +63,7 @@ async def build(settings: StatusSettings) -> AsyncIterator[Service]:
             shared=shared,
         )
         streams = Streams(_limits(settings), Random())  # noqa: S311 - spreads reconnects, guards nothing
-        access = Access(anonymous_lists=settings.anonymous_lists)
+        access = Access(anonymous_lists=settings.anonymous_lists, delegations=delegations_of(settings.delegations))
         servicer = StatusServicer(Statuses(pool, memory, shared), hub, feed, streams, access)
 
         def add(target: grpc.aio.Server) -> None:

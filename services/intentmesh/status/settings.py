@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from intentmesh.rpc.access import KnownDelegations
 from intentmesh.rpc.settings import ServiceSettings
 
 
@@ -11,6 +12,8 @@ class StatusSettings(ServiceSettings):
     postgres_pool_size: int = Field(10, ge=2)
     anonymous_lists: bool = False
     """Callers without a principal may watch intents that they do not name by id. For development only."""
+    delegations: KnownDelegations = Field(default_factory=dict)
+    """Who may watch which users' intents; as JSON: {"service:shop": ["0x…"]}; "*" is everybody."""
 
     max_streams: int = Field(20_000, gt=0)
     heartbeat_seconds: float = Field(10.0, gt=0, lt=15)

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from random import Random
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from intentmesh.domain.backoff import full_jitter
+from intentmesh.rpc.logs import log_events
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.event_pb2 import IntentEvent, IntentEventType
 from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus, Obligation
@@ -23,6 +25,7 @@ RECONNECT_CAP_SECONDS = 2.0
 # After a failure, hints are not even tried for this long: a caller must not wait for Valkey at every commit.
 PAUSE_SECONDS = 1.0
 READ_SECONDS = 5.0
+_PUBLISH_ALL = "for _, event in ipairs(ARGV) do redis.call('PUBLISH', KEYS[1], event) end"
 
 
 class HintPublisher:
@@ -31,20 +34,19 @@ class HintPublisher:
     def __init__(self, valkey: Redis, channel: str = EVENTS_CHANNEL) -> None:
         self._valkey = valkey
         self._channel = channel
+        # One command for a group of events: making a command costs more than sending it.
+        self._publish_all = valkey.register_script(_PUBLISH_ALL)
         self._failing = False
         self._silent_until = 0.0
 
     async def publish(self, events: Sequence[IntentEvent]) -> None:
         """Call after the commit. Never raises for trouble with Valkey, which is logged once until it passes."""
-        for event in events:
-            _log(event)
+        log_events("intent_status_update", [_shown(event) for event in events])
         if not events or asyncio.get_running_loop().time() < self._silent_until:
             return
         try:
-            async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS), self._valkey.pipeline(transaction=False) as pipe:
-                for event in events:
-                    pipe.publish(self._channel, event.SerializeToString())
-                await pipe.execute()
+            async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
+                await self._publish_all(keys=[self._channel], args=[event.SerializeToString() for event in events])
             self._failing = False
         except (RedisError, OSError, TimeoutError) as error:
             self._silent_until = asyncio.get_running_loop().time() + PAUSE_SECONDS
@@ -90,16 +92,32 @@ class HintSubscriber:
                     yield message["data"]
 
 
-def _log(event: IntentEvent) -> None:
-    log.info(
-        "intent_status_update",
-        intent_id=event.intent_id,
-        sequence=event.sequence,
-        type=IntentEventType.Name(event.type).removeprefix("INTENT_EVENT_TYPE_"),
-        status=IntentStatus.Name(event.status).removeprefix("INTENT_STATUS_"),
-        phase=IntentPhase.Name(event.phase).removeprefix("INTENT_PHASE_"),
-        obligation=Obligation.Name(event.obligation).removeprefix("OBLIGATION_"),
-        reason=ErrorReason.Name(event.reason).removeprefix("ERROR_REASON_"),
-        message=event.message,
-        event_trace_id=event.trace_id,
-    )
+def _shown(event: IntentEvent) -> dict[str, object]:
+    return {
+        "intent_id": event.intent_id,
+        "sequence": event.sequence,
+        "type": _name(IntentEventType, event.type),
+        "status": _name(IntentStatus, event.status),
+        "phase": _name(IntentPhase, event.phase),
+        "obligation": _name(Obligation, event.obligation),
+        "reason": _name(ErrorReason, event.reason),
+        "message": event.message,
+        "trace_id": event.trace_id,
+    }
+
+
+_PREFIXES: dict[Any, str] = {
+    IntentEventType: "INTENT_EVENT_TYPE_",
+    IntentStatus: "INTENT_STATUS_",
+    IntentPhase: "INTENT_PHASE_",
+    Obligation: "OBLIGATION_",
+    ErrorReason: "ERROR_REASON_",
+}
+_NAMES: dict[Any, dict[int, str]] = {
+    kind: {number: name.removeprefix(prefix) for name, number in kind.items()} for kind, prefix in _PREFIXES.items()
+}
+
+
+def _name(kind: Any, number: int) -> str:
+    # A newer release may have stored what this one has no name for.
+    return _NAMES[kind].get(number, str(number))

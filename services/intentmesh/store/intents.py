@@ -54,6 +54,8 @@ class NewIntent:
     state: State = field(default_factory=accepted)
     # When the executor first looks at it; None: at once.
     due_at: datetime | None = None
+    # What the order takes from its user, by token of the origin chain.
+    inputs: tuple[tuple[Address, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ async def insert_intent(conn: Connection, new: NewIntent, event: IntentEvent) ->
             *_columns(new, event.message),
             event.SerializeToString(),
             new.due_at or new.created_at,
+            [token for token, _ in new.inputs],
+            [Decimal(amount) for _, amount in new.inputs],
         )
         if record is not None:
             return intent_row(record)

@@ -69,6 +69,7 @@ class Inclusion:
         self._sleep = sleep
         self._priced_at = clock()
         self._sent_at = clock()
+        self._cancel_at = 0.0
         self._looks_without = 0
 
     async def broadcast(self, connection: Connection, attempt: Attempt) -> Attempt:
@@ -141,7 +142,7 @@ class Inclusion:
 
     def _is_stuck(self) -> bool:
         if self._is_over() and self._lineage[-1].purpose is Purpose.CALL:
-            return True
+            return self._clock() >= self._cancel_at
         return self._clock() - self._priced_at >= self._settings.replace_after_seconds
 
     def _is_over(self) -> bool:
@@ -160,6 +161,8 @@ class Inclusion:
         """The same nonce at a higher price: the same call, or nothing at all once the deadline has passed."""
         newest = self._lineage[-1]
         purpose = Purpose.CANCEL if self._is_over() else Purpose.CALL
+        # What a node refused now it will not take a moment later.
+        self._cancel_at = self._clock() + RESEND_SECONDS
         price = await self._higher_price(newest.price)
         if price is None:
             _log.warning("transaction_stuck_at_fee_cap", key=self._request.key, nonce=newest.nonce)

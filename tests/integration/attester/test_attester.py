@@ -1,7 +1,7 @@
 """Two real attesters (gRPC, PostgreSQL, Anvil) whose signatures the real oracle takes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ from intentmesh.v1.attester_service_pb2_grpc import AttesterServiceStub
 from intentmesh.v1.error_pb2 import ErrorReason
 
 from tests.fixtures.servers import LocalChains
-from tests.fixtures.signed_orders import SignedOrder, bridge_order, swap_order
+from tests.fixtures.signed_orders import SignedOrder, attested_swap_order, bridge_order, swap_order
 from tests.integration.chain.conftest import Hands
 
 SOLVER = local_accounts("solver")[0].address
@@ -130,8 +130,11 @@ async def bench(
     return Bench(network, chain_clients, Hands(chains, chain_clients), tmp_path, fresh_database)
 
 
-async def test_attest__two_attesters__the_real_oracle_takes_their_signatures(bench: Bench) -> None:
-    signed = await bridge_order(bench.network, bench.clients)
+@pytest.mark.parametrize("make", [bridge_order, attested_swap_order])
+async def test_attest__two_attesters__the_real_oracle_takes_their_signatures(
+    bench: Bench, make: Callable[[NetworkConfig, ChainClients], Awaitable[SignedOrder]]
+) -> None:
+    signed = await make(bench.network, bench.clients)
     request = await bench.fill(signed)
     answers = []
     for account in local_accounts("attester"):
@@ -220,7 +223,7 @@ async def test_attest__contracts_that_are_not_configured__are_refused_before_any
     cases = [
         (changed(request, origin_chain_id=5), ErrorReason.ERROR_REASON_UNSUPPORTED_CHAIN),
         (with_output(chain_id=5), ErrorReason.ERROR_REASON_UNSUPPORTED_CHAIN),
-        (with_output(chain_id=signed.origin.chain_id), ErrorReason.ERROR_REASON_UNSUPPORTED_ROUTE),
+        (with_output(chain_id=signed.origin.chain_id), ErrorReason.ERROR_REASON_UNSUPPORTED_ORACLE),
         (changed(request, input_oracle=other), ErrorReason.ERROR_REASON_UNSUPPORTED_ORACLE),
         (with_output(oracle=other), ErrorReason.ERROR_REASON_UNSUPPORTED_ORACLE),
         (with_output(settler=other), ErrorReason.ERROR_REASON_UNSUPPORTED_SETTLER),
@@ -231,10 +234,10 @@ async def test_attest__contracts_that_are_not_configured__are_refused_before_any
     assert reasons == [reason for _, reason in cases]
 
 
-async def test_attest__same_chain_order__needs_no_attestation(bench: Bench) -> None:
+async def test_attest__order_that_names_the_settler_as_oracle__needs_no_attestation(bench: Bench) -> None:
     request = await bench.fill(await swap_order(bench.network, bench.clients))
     async with attester(bench.settings(local_accounts("attester")[0])) as stub:
-        assert (await refusal(stub.AttestFill(request))).reason == ErrorReason.ERROR_REASON_UNSUPPORTED_ROUTE
+        assert (await refusal(stub.AttestFill(request))).reason == ErrorReason.ERROR_REASON_UNSUPPORTED_ORACLE
 
 
 async def test_callers__strangers_and_other_kinds__are_not_served(bench: Bench) -> None:

@@ -21,7 +21,7 @@ from intentmesh.domain.errors import (
 from intentmesh.v1 import intake_service_pb2, order_pb2, status_service_pb2
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.event_pb2 import IntentEvent
-from intentmesh.v1.intake_service_pb2_grpc import IntakeServiceServicer
+from intentmesh.v1.intake_service_pb2_grpc import IntakeServiceServicer, add_IntakeServiceServicer_to_server
 from intentmesh.v1.intent_pb2 import Intent, IntentType
 from intentmesh.v1.status_service_pb2_grpc import StatusServiceServicer
 
@@ -235,7 +235,7 @@ def order() -> order_pb2.Order:
 
 async def test_client__submit_and_list__speak_to_their_own_targets() -> None:
     async with (
-        status_server(Flaky(), Intake()) as intake,
+        status_server(Flaky(), lambda server: add_IntakeServiceServicer_to_server(Intake(), server)) as intake,
         status_server(Flaky()) as status,
         MeshClient(intake.target, status_target=status.target) as client,
     ):

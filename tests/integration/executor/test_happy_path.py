@@ -1,49 +1,25 @@
-from collections.abc import AsyncIterator
-
 import pytest
-from intentmesh.domain.convert import order_from_proto
+from intentmesh.domain.types import ChainId, IntentId
+from intentmesh.store import executions
+from intentmesh.store.rows import IntentRow
 from intentmesh.v1.event_pb2 import IntentEventType
 from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus, Obligation, TransactionKind, TransactionStatus
 from intentmesh.v1.solver_registry_service_pb2 import OutcomeKind
-from intentmesh.v1.solver_service_pb2 import ExecuteRequest, ExecuteResponse, ExecuteStage
 
+from tests.integration.executor.behaviours import delivering
 from tests.integration.executor.world import (
     ALPHA,
     BETA,
     SOLVER,
-    ScriptedSolver,
     World,
     eventually,
     history,
     make_order,
     submit,
     until,
-    update,
 )
 
 TRANSITION = IntentEventType.INTENT_EVENT_TYPE_TRANSITION
-
-
-def delivering(world: World):
-    """Opens, fills, proves and is paid."""
-
-    async def behave(_solver: ScriptedSolver, request: ExecuteRequest) -> AsyncIterator[ExecuteResponse]:
-        order = order_from_proto(request.order)
-        yield update(ExecuteStage.EXECUTE_STAGE_ACCEPTED)
-        if not request.already_opened:
-            await world.hands.open_for(order, request.signature)
-        yield update(ExecuteStage.EXECUTE_STAGE_OPENED)
-        fills = await world.hands.fill(order)
-        yield update(ExecuteStage.EXECUTE_STAGE_FILLED)
-        if order.outputs[0].chain_id == order.origin_chain_id:
-            await world.hands.prove_here(order, fills)
-        else:
-            proofs = await world.attestations(world.executors[-1].target, world.hands.intent_id(order))
-            await world.hands.prove_there(order, proofs)
-        await world.hands.finalise(order, fills)
-        yield update(ExecuteStage.EXECUTE_STAGE_SETTLED)
-
-    return behave
 
 
 @pytest.mark.parametrize("bridge", [False, True], ids=["swap", "bridge"])
@@ -76,9 +52,7 @@ async def test_execution__solver_delivers__is_settled_with_every_phase_told(worl
     await _check_transactions(world, intent_id, row, destination=BETA if bridge else ALPHA)
 
 
-async def _check_transactions(world: World, intent_id, row, destination) -> None:
-    from intentmesh.store import executions  # noqa: PLC0415
-
+async def _check_transactions(world: World, intent_id: IntentId, row: IntentRow, destination: ChainId) -> None:
     async with world.pool.acquire() as conn:
         found = await executions.list_transactions(conn, intent_id)
     chains = {transaction.kind: transaction.chain_id for transaction in found}

@@ -1,7 +1,8 @@
-"""Two real chains, a user who signs, solvers and a registry that do as the test says, and the real executor between them."""
+"""Two real chains, a user who signs, solvers and a registry that do as the test says, and the real executor."""
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -15,11 +16,11 @@ from intentmesh.chain.oracle import AttestedOracle
 from intentmesh.chain.output_settler import FillEvidence, OutputSettler
 from intentmesh.chain.records import Receipt, TransactionHash
 from intentmesh.chain.structs import SolveParams
-from intentmesh.domain.convert import order_from_proto, order_to_proto, output_from_proto
-from intentmesh.domain.digests import fill_attestation_digest, permit2_digest
+from intentmesh.domain.convert import order_from_proto, order_to_proto
+from intentmesh.domain.digests import permit2_digest
 from intentmesh.domain.events import build_event
 from intentmesh.domain.lifecycle import accepted
-from intentmesh.domain.order import Order, OrderInput, OrderOutput, derive_type, fill_data_hash, order_id, output_hash
+from intentmesh.domain.order import Order, OrderInput, OrderOutput, derive_type, order_id
 from intentmesh.domain.signatures import encode_permit2_signature, sign
 from intentmesh.domain.types import (
     Address,
@@ -27,8 +28,6 @@ from intentmesh.domain.types import (
     IntentId,
     format_address,
     format_intent_id,
-    parse_address,
-    parse_intent_id,
     to_bytes32,
 )
 from intentmesh.embedded.deployment import LocalAccount, local_accounts
@@ -42,8 +41,6 @@ from intentmesh.store.intents import NewIntent
 from intentmesh.store.pool import Pool
 from intentmesh.store.rows import IntentRow
 from intentmesh.v1 import (
-    attester_service_pb2,
-    attester_service_pb2_grpc,
     auction_pb2,
     executor_service_pb2,
     executor_service_pb2_grpc,
@@ -63,6 +60,7 @@ SOLVER = local_accounts("solver")[0]
 RIVAL = LocalAccount("solver", bytes.fromhex("92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d88b2b4ec1564e"))
 USDC = 10**6
 WAIT_SECONDS = 30.0
+INTERNAL_TOKEN = "shared by the services"
 
 
 class Hands:
@@ -72,6 +70,8 @@ class Hands:
         self.network = network
         self.clients = clients
         self._ports = ports
+        # Anvil chooses the nonce of what it signs, and two calls at the same time may be given the same one.
+        self._sending = asyncio.Lock()
 
     async def send(self, chain_id: int, sender: Address, to: Address, data: bytes) -> Receipt:
         """A transaction, included. Fails the test when it reverts."""
@@ -81,8 +81,9 @@ class Hands:
             "data": "0x" + data.hex(),
             "gas": hex(900_000),
         }
-        digest = TransactionHash(bytes.fromhex((await self.rpc(chain_id, "eth_sendTransaction", call))[2:]))
-        while (receipt := await self.clients.of(chain_id).receipt(digest)) is None:
+        async with self._sending:
+            digest = TransactionHash(bytes.fromhex((await self.rpc(chain_id, "eth_sendTransaction", call))[2:]))
+        while (receipt := await self.clients.of(chain_id).receipt(digest)) is None:  # noqa: ASYNC110 (another process mines)
             await asyncio.sleep(0.02)
         assert receipt.succeeded, f"a transaction to {format_address(to)} reverted"
         return receipt
@@ -94,6 +95,12 @@ class Hands:
         """Blocks on every chain."""
         for chain_id in self._ports:
             await self.rpc(chain_id, "anvil_mine", hex(blocks))
+
+    async def set_clocks(self) -> None:
+        """The chains' time is ours: putting a chain back to an earlier state has put its clock back too."""
+        for chain_id in self._ports:
+            await self.rpc(chain_id, "anvil_setTime", hex(int(time.time())))
+        await self.mine()
 
     async def open_for(self, order: Order, signature: bytes, sender: LocalAccount = SOLVER) -> Receipt:
         settler = InputSettler(self.clients.of(order.origin_chain_id))
@@ -149,8 +156,8 @@ class Hands:
 _nonces = iter(range(int(time.time()) * 1000, 2**62))
 
 
-def make_order(network: NetworkConfig, *, bridge: bool = False, seconds: float = 60, amount: int = 990 * USDC) -> Order:
-    """1000 USDC on alpha for `amount` on beta (bridge), or for 0.5 WETH on alpha (swap)."""
+def make_order(network: NetworkConfig, *, bridge: bool = False, seconds: float = 60, expires_after: int = 600) -> Order:
+    """1000 USDC on alpha for 990 on beta (bridge), or for 0.5 WETH on alpha (swap)."""
     origin, destination = network.chain(ALPHA), network.chain(BETA if bridge else ALPHA)
     route = network.route(origin.chain_id, destination.chain_id)
     now = int(time.time())
@@ -159,7 +166,7 @@ def make_order(network: NetworkConfig, *, bridge: bool = False, seconds: float =
         user=USER.address,
         nonce=next(_nonces),
         origin_chain_id=origin.chain_id,
-        expires=now + int(seconds) + 600,
+        expires=now + int(seconds) + expires_after,
         fill_deadline=now + int(seconds),
         input_oracle=route.input_oracle,
         inputs=(OrderInput(origin.tokens["USDC"].address, 1000 * USDC),),
@@ -169,7 +176,7 @@ def make_order(network: NetworkConfig, *, bridge: bool = False, seconds: float =
                 settler=to_bytes32(destination.output_settler),
                 chain_id=destination.chain_id,
                 token=to_bytes32(token.address),
-                amount=amount if bridge else 5 * 10**17,
+                amount=990 * USDC if bridge else 5 * 10**17,
                 recipient=to_bytes32(USER.address),
                 callback_data=b"",
                 context=b"",
@@ -257,6 +264,7 @@ class _Job:
     updates: list[ExecuteResponse] = field(default_factory=list)
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
     task: asyncio.Task[None] | None = None
+    ended: bool = False
 
 
 class ScriptedSolver(solver_service_pb2_grpc.SolverServiceServicer):
@@ -288,16 +296,16 @@ class ScriptedSolver(solver_service_pb2_grpc.SolverServiceServicer):
             self.jobs[key].task = asyncio.create_task(self._work(self.jobs[key], request))
         job, told = self.jobs[key], 0
         while True:
-            async with job.news:
-                await job.news.wait_for(lambda: len(job.updates) > told or (job.task is not None and job.task.done()))
+            while len(job.updates) == told and not job.ended:
+                async with job.news:
+                    await job.news.wait()
             for update in job.updates[told:]:
                 told += 1
                 yield update
                 if self.cuts:
                     self.cuts -= 1
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
-            if job.task is not None and job.task.done() and told == len(job.updates):
-                job.task.result()
+            if job.ended and told == len(job.updates):
                 return
 
     async def _work(self, job: _Job, request: solver_service_pb2.ExecuteRequest) -> None:
@@ -306,8 +314,14 @@ class ScriptedSolver(solver_service_pb2_grpc.SolverServiceServicer):
                 async with job.news:
                     job.updates.append(update)
                     job.news.notify_all()
+        except Exception:
+            # Nobody awaits the task; without this a slip of the script looks like a solver that went silent.
+            traceback.print_exc()
+            raise
         finally:
-            asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(_notify(job)))
+            job.ended = True
+            async with job.news:
+                job.news.notify_all()
 
     async def close(self) -> None:
         tasks = [job.task for job in self.jobs.values() if job.task is not None]
@@ -327,11 +341,6 @@ class ScriptedSolver(solver_service_pb2_grpc.SolverServiceServicer):
         quote.fill_time.FromMicroseconds(int((now + self.promise_seconds) * 1e6))
         quote.valid_until.FromMicroseconds(int((now + 30) * 1e6))
         return quote
-
-
-async def _notify(job: _Job) -> None:
-    async with job.news:
-        job.news.notify_all()
 
 
 def update(stage: ExecuteStage.ValueType, message: str = "") -> ExecuteResponse:
@@ -392,48 +401,6 @@ class ScriptedRegistry(solver_registry_service_pb2_grpc.SolverRegistryServiceSer
         return solver_registry_service_pb2.ReportOutcomeResponse()
 
 
-# --- attesters ---
-
-
-class ScriptedAttester(attester_service_pb2_grpc.AttesterServiceServicer):
-    """Signs what the settler has on record, with one of the local attesters' keys."""
-
-    def __init__(self, account: LocalAccount, clients: ChainClients) -> None:
-        self.account = account
-        self.clients = clients
-        self.asked = 0
-
-    async def AttestFill(  # noqa: N802
-        self, request: attester_service_pb2.AttestFillRequest, _context: object
-    ) -> attester_service_pb2.AttestFillResponse:
-        self.asked += 1
-        output = output_from_proto(request.output)
-        solver = to_bytes32(parse_address("0x" + request.solver[26:]))
-        data_hash = fill_data_hash(parse_intent_id(request.intent_id), output, solver, request.timestamp)
-        digest = fill_attestation_digest(
-            ChainId(request.origin_chain_id),
-            parse_address(request.input_oracle),
-            output.chain_id,
-            output.oracle,
-            output.settler,
-            data_hash,
-        )
-        return attester_service_pb2.AttestFillResponse(
-            attestation=attester_service_pb2.FillAttestation(
-                intent_id=request.intent_id,
-                output_hash="0x" + output_hash(output).hex(),
-                remote_chain_id=output.chain_id,
-                remote_oracle="0x" + output.oracle.hex(),
-                application="0x" + output.settler.hex(),
-                data_hash="0x" + data_hash.hex(),
-                attester=format_address(self.account.address),
-                signature=sign(digest, self.account.private_key),
-                solver=request.solver,
-                timestamp=request.timestamp,
-            )
-        )
-
-
 # --- the world ---
 
 
@@ -479,7 +446,8 @@ class World:
                 try:
                     return await stub.GetFillAttestations(request, timeout=5)
                 except grpc.aio.AioRpcError as error:
-                    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION, error.details()
+                    if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
+                        raise
                     await asyncio.sleep(0.05)
 
     async def awards(self, intent_id: IntentId) -> list[executions.Award]:

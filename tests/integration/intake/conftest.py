@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import grpc
 import pytest
-from intentmesh.chain.config import ChainConfig, NetworkConfig
+from intentmesh.chain.config import NetworkConfig
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.types import Address, format_address
 from intentmesh.embedded.anvil import AnvilChain
@@ -23,8 +23,10 @@ from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
 from intentmesh.rpc.server import serving
 from intentmesh.v1.error_pb2 import ErrorReason
+from intentmesh.v1.intake_service_pb2 import SubmitIntentResult
 from intentmesh.v1.intake_service_pb2_grpc import IntakeServiceStub
 
+from tests.fixtures.networks import network_toml
 from tests.fixtures.orders import USER
 
 INTERNAL_TOKEN = "shown by the services of these tests"
@@ -65,6 +67,15 @@ async def refused(call: Awaitable[Any]) -> MeshError:
     return mesh_error_from_rpc(caught.value)
 
 
+async def results_of(call: Any, count: int) -> dict[int, SubmitIntentResult]:
+    """The next results of a SubmitIntents call, by item; they come in any order and in any number of messages."""
+    results: dict[int, SubmitIntentResult] = {}
+    while len(results) < count:
+        results |= {result.item_id: result for result in (await call.read()).results}
+    assert len(results) == count
+    return results
+
+
 def reason_of(error: MeshError) -> str:
     return ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_")
 
@@ -93,7 +104,7 @@ async def start_intake(
     @asynccontextmanager
     async def start(served: NetworkConfig = network, **changes: Any) -> AsyncIterator[Intake]:
         network_file = tmp_path / "network.toml"
-        network_file.write_text(_toml(served), encoding="utf-8")
+        network_file.write_text(network_toml(served), encoding="utf-8")
         settings = IntakeSettings(
             **{
                 "listen": "127.0.0.1:0",
@@ -126,30 +137,3 @@ async def intake(start_intake: StartIntake) -> AsyncIterator[Intake]:
     """A running intake with default settings."""
     async with start_intake() as running:
         yield running
-
-
-def _toml(network: NetworkConfig) -> str:
-    return "\n".join(_chain_toml(chain) for chain in network.chains)
-
-
-def _chain_toml(chain: ChainConfig) -> str:
-    lines = [
-        "[[chains]]",
-        f"chain_id = {chain.chain_id}",
-        f'name = "{chain.name}"',
-        f'rpc_urls = ["{chain.rpc_urls[0]}"]',
-        f"confirmations = {chain.confirmations}",
-        f"max_reorg_depth = {chain.max_reorg_depth}",
-        f"block_time_seconds = {chain.block_time_seconds}",
-    ]
-    addresses = ("input_settler", "output_settler", "oracle", "permit2")
-    lines += [f'{name} = "{format_address(getattr(chain, name))}"' for name in addresses]
-    for symbol, token in chain.tokens.items():
-        lines += [
-            f"[chains.tokens.{symbol}]",
-            f'address = "{format_address(token.address)}"',
-            f"decimals = {token.decimals}",
-        ]
-        if token.erc3009 is not None:
-            lines.append(f'erc3009 = {{ name = "{token.erc3009.name}", version = "{token.erc3009.version}" }}')
-    return "\n".join(lines)

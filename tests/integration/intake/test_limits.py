@@ -16,7 +16,7 @@ from intentmesh.v1.intake_service_pb2 import (
 
 from tests.fixtures.background import BackgroundLoop
 from tests.fixtures.orders import USER, make_order, permit2_request
-from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused
+from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused, results_of
 
 WINDOW_SECONDS = 15 * 60
 
@@ -60,8 +60,8 @@ async def test_new_intents__items_of_a_stream__count_one_each(start_intake: Star
             message.items.add(item_id=item_id, intent=_request(intake))
         call = intake.stub.SubmitIntents()
         await call.write(message)
-        results = (await call.read()).results
-        refusals = [result.refused for result in results if result.HasField("refused")]
+        results = await results_of(call, 4)
+        refusals = [result.refused for result in results.values() if result.HasField("refused")]
         assert len(refusals) == 2
         assert all(refusal.retry_after_ms > 1000 for refusal in refusals)
         await call.done_writing()
@@ -95,7 +95,7 @@ async def test_limits__valkey_away__a_local_limiter_takes_over(
 ) -> None:
     server = ValkeyServer(data_folder, name="valkey-that-dies")
     await asyncio.to_thread(background_loop.run, server.start())
-    async with start_intake(valkey_url=server.url, new_intents_per_15_minutes=2) as intake:
+    async with start_intake(valkey_url=server.url, new_intents_per_15_minutes=3) as intake:
         await intake.stub.SubmitIntent(_request(intake))
         await asyncio.to_thread(background_loop.run, server.stop())
         before = RATE_LIMITER_FALLBACKS._value.get()

@@ -27,7 +27,16 @@ from tests.fixtures.orders import (
     with_output,
 )
 from tests.fixtures.servers import LocalChains
-from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused, send, violations_of
+from tests.integration.intake.conftest import (
+    Intake,
+    StartIntake,
+    principal,
+    reason_of,
+    refused,
+    results_of,
+    send,
+    violations_of,
+)
 
 # --- accepted ---
 
@@ -285,7 +294,7 @@ async def test_submit_intents__good_and_bad_items__each_gets_its_own_result(inta
     second.items.add(item_id=11, intent=good[0])
 
     await call.write(first)
-    results = {result.item_id: result for result in (await call.read()).results}
+    results = await results_of(call, 4)
     assert [results[item].WhichOneof("result") for item in range(4)] == ["accepted", "refused", "refused", "accepted"]
     assert results[1].refused.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
     assert results[1].refused.reason == ErrorReason.ERROR_REASON_WRONG_OWNER
@@ -293,7 +302,7 @@ async def test_submit_intents__good_and_bad_items__each_gets_its_own_result(inta
     assert {violation.field for violation in results[2].refused.field_violations} == {"order", "signature", "type"}
 
     await call.write(second)
-    results = {result.item_id: result for result in (await call.read()).results}
+    results = await results_of(call, 2)
     assert (results[10].accepted.created, results[11].accepted.created) == (True, False)
     await call.done_writing()
     assert await call.read() is grpc.aio.EOF

@@ -1,13 +1,12 @@
 """A server of the real kind on free ports, with a servicer that each test makes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 from intentmesh.rpc.server import Running, Service, serving
 from intentmesh.rpc.settings import ServiceSettings
-from intentmesh.v1.intake_service_pb2_grpc import IntakeServiceServicer, add_IntakeServiceServicer_to_server
 from intentmesh.v1.status_service_pb2_grpc import StatusServiceServicer, add_StatusServiceServicer_to_server
 
 INTENT_ID = "0x" + "ab" * 32
@@ -22,12 +21,14 @@ def free_settings(**values: Any) -> ServiceSettings:
 
 @asynccontextmanager
 async def status_server(
-    servicer: StatusServiceServicer, intake: IntakeServiceServicer | None = None, more: Any = None, **values: Any
+    servicer: StatusServiceServicer,
+    add_more: Callable[[grpc.aio.Server], None] = lambda _: None,
+    more: Any = None,
+    **values: Any,
 ) -> AsyncIterator[Running]:
     def add(server: grpc.aio.Server) -> None:
         add_StatusServiceServicer_to_server(servicer, server)
-        if intake is not None:
-            add_IntakeServiceServicer_to_server(intake, server)
+        add_more(server)
 
     service = Service("status", add, (STATUS,), **(more or {}))
     async with serving(free_settings(**values), service) as running:

@@ -10,8 +10,17 @@ from intentmesh.domain.errors import FieldViolation, InvalidArgument, MeshError
 from intentmesh.rpc.channels import open_channel
 from intentmesh.rpc.errors import STATUS_OF, mesh_error_from_rpc
 from intentmesh.v1 import intake_service_pb2, order_pb2, status_service_pb2
+from intentmesh.v1 import solver_registry_service_pb2 as registry_pb2
 from intentmesh.v1.error_pb2 import ErrorReason
-from intentmesh.v1.intake_service_pb2_grpc import IntakeServiceServicer, IntakeServiceStub
+from intentmesh.v1.intake_service_pb2_grpc import (
+    IntakeServiceServicer,
+    add_IntakeServiceServicer_to_server,
+)
+from intentmesh.v1.solver_registry_service_pb2_grpc import (
+    SolverRegistryServiceServicer,
+    SolverRegistryServiceStub,
+    add_SolverRegistryServiceServicer_to_server,
+)
 from intentmesh.v1.status_service_pb2_grpc import StatusServiceServicer, StatusServiceStub
 
 from tests.integration.rpc.serving import INTENT_ID, status_server
@@ -166,7 +175,12 @@ async def test_malformed_item__in_a_request_stream__is_invalid_argument() -> Non
             async for _ in request_iterator:
                 yield intake_service_pb2.SubmitIntentsResponse()
 
-    async with status_server(StatusServiceServicer(), Draining()) as running, open_channel(running.target) as channel:
+    async with (
+        status_server(
+            StatusServiceServicer(), lambda server: add_IntakeServiceServicer_to_server(Draining(), server)
+        ) as running,
+        open_channel(running.target) as channel,
+    ):
         call = channel.stream_stream("/intentmesh.v1.IntakeService/SubmitIntents")()
         await call.write(b"\xff\xff\xff")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -193,39 +207,41 @@ async def test_unimplemented_method__of_a_known_service__stays_unimplemented(met
 
 
 async def test_validation__absent_wrong_and_too_long_fields__are_named_with_their_reasons() -> None:
-    request = intake_service_pb2.SubmitIntentRequest(
+    request = registry_pb2.RunAuctionRequest(
         order=order_pb2.Order(user="0xzz", inputs=[order_pb2.OrderInput(token="0x" + "1" * 40, amount="1")] * 17),
-        request_id="x" * 65,
-        type=77,  # type: ignore[arg-type]  # no such type is the point
+        excluded_solver_ids=["one too many"] * 101,
     )
-    async with (
-        status_server(StatusServiceServicer(), IntakeServiceServicer()) as running,
-        open_channel(running.target) as channel,
-    ):
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await IntakeServiceStub(channel).SubmitIntent(request)
-    error = mesh_error_from_rpc(caught.value)
+    error = await _refused_auction(request)
     assert isinstance(error, InvalidArgument)
     reasons = {v.field: v.reason for v in error.violations}
     missing, invalid = ErrorReason.ERROR_REASON_MISSING_FIELD, ErrorReason.ERROR_REASON_INVALID_FIELD
-    assert reasons["signature"] == reasons["order.nonce"] == reasons["order.fill_deadline"] == missing
+    assert reasons["intent_id"] == reasons["order.nonce"] == reasons["order.fill_deadline"] == missing
     assert reasons["order.outputs"] == missing
-    assert reasons["order.user"] == reasons["type"] == invalid
-    assert reasons["request_id"] == reasons["order.inputs"] == ErrorReason.ERROR_REASON_TOO_LARGE
+    assert reasons["order.user"] == invalid
+    assert reasons["excluded_solver_ids"] == reasons["order.inputs"] == ErrorReason.ERROR_REASON_TOO_LARGE
 
 
 async def test_validation__nested_list__names_the_index() -> None:
     order = order_pb2.Order(
         inputs=[order_pb2.OrderInput(token="0x" + "1" * 40, amount="1"), order_pb2.OrderInput(amount="01")]
     )
+    error = await _refused_auction(registry_pb2.RunAuctionRequest(order=order))
+    fields = {v.field for v in error.violations}
+    assert {"order.inputs[1].token", "order.inputs[1].amount"} <= fields
+
+
+def _add_registry(server: grpc.aio.Server) -> None:
+    add_SolverRegistryServiceServicer_to_server(SolverRegistryServiceServicer(), server)
+
+
+async def _refused_auction(request: registry_pb2.RunAuctionRequest) -> MeshError:
     async with (
-        status_server(StatusServiceServicer(), IntakeServiceServicer()) as running,
+        status_server(StatusServiceServicer(), _add_registry) as running,
         open_channel(running.target) as channel,
     ):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await IntakeServiceStub(channel).SubmitIntent(intake_service_pb2.SubmitIntentRequest(order=order))
-    fields = [v.field for v in mesh_error_from_rpc(caught.value).violations]
-    assert {"order.inputs[1].token", "order.inputs[1].amount"} <= set(fields)
+            await SolverRegistryServiceStub(channel).RunAuction(request)
+    return mesh_error_from_rpc(caught.value)
 
 
 async def test_many_violations__more_than_a_header_holds__are_shortened_and_still_typed() -> None:

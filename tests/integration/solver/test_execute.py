@@ -1,8 +1,5 @@
 """The solver on two real chains and a real database, spoken to by gRPC as the mesh would."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import grpc
 import pytest
 from intentmesh.chain.client import ChainClients
@@ -21,12 +18,8 @@ from tests.integration.solver.world import (
     SOLVER_WORD,
     SolverClient,
     TestAttesters,
-    attesters,
     bridge,
-    environment,
-    fast,
     fills,
-    running_solver,
     stages,
     swap,
     transaction_counts,
@@ -44,21 +37,6 @@ async def balances(clients: ChainClients, network: NetworkConfig) -> list[int]:
         await weth.balance_of(SOLVER.address),
         await weth.balance_of(RECIPIENT),
     ]
-
-
-@pytest.fixture
-async def mesh(chain_clients: ChainClients) -> AsyncIterator[tuple[TestAttesters, str]]:
-    async with attesters(chain_clients) as running:
-        yield running
-
-
-@pytest.fixture
-async def solver(
-    tmp_path: Path, network: NetworkConfig, fresh_database: str, mesh: tuple[TestAttesters, str]
-) -> AsyncIterator[SolverClient]:
-    env = environment(tmp_path, fast(network), fresh_database, mesh[1], surplus_share_bps="0")
-    async with running_solver(env, network) as client:
-        yield client
 
 
 async def test_execute__swap_on_one_chain__settles_and_moves_exactly_the_order(

@@ -15,7 +15,6 @@ from pathlib import Path
 import grpc
 from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import NetworkConfig
-from intentmesh.chain.input_settler import InputSettler
 from intentmesh.chain.output_settler import FillEvidence, OutputSettler
 from intentmesh.domain.convert import order_to_proto
 from intentmesh.domain.digests import TokenDomain, erc3009_digest, fill_attestation_digest, permit2_digest
@@ -341,13 +340,6 @@ class SolverProcess:
             await process.wait()
             # Reading to the end closes the pipe's transport within this loop.
             await process.stdout.read()
-
-
-async def opens(clients: ChainClients, signed: SignedOrder) -> int:
-    """How many Open events the origin holds for the order."""
-    client = clients.of(signed.order.origin_chain_id)
-    found = await InputSettler(client).find_open(signed.intent_id, 0)
-    return int(found is not None)
 
 
 async def fills(clients: ChainClients, signed: SignedOrder) -> list[FillEvidence]:

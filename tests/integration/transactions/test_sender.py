@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from intentmesh.chain.client import ChainClient
 from intentmesh.chain.config import ChainConfig, NetworkConfig
+from intentmesh.chain.errors import EndpointError
 from intentmesh.chain.records import BlockTag, TransactionHash
 from intentmesh.chain.tokens import Token
 from intentmesh.domain.types import Address, format_address
@@ -92,7 +93,8 @@ async def bench(network: NetworkConfig, chains: LocalChains, fresh_database: str
         yield Bench(chains.alpha, config, client, pool, token)
         await json_rpc(chains.alpha.port, "evm_setAutomine", True)
         await json_rpc(chains.alpha.port, "anvil_dropAllTransactions")
-    await pool.close()
+    # A sender that a failed test left behind keeps a connection: closing politely would wait for it.
+    pool.terminate()
 
 
 @asynccontextmanager
@@ -237,7 +239,7 @@ async def test_execute__out_of_funds__pauses_until_there_is_money(bench: Bench) 
     await bench.rpc("anvil_setBalance", format_address(SIGNER.address), hex(10**9))
     async with running(bench.sender()) as sender:
         with pytest.raises(SignerOutOfFunds):
-            await sender.execute(bench.transfer("late", deadline=time.time() + 0.3))
+            await sender.execute(bench.transfer("late", deadline=time.time() + 3))
         assert sender.paused is not None
         waiting = asyncio.create_task(sender.execute(bench.transfer("one")))
         await asyncio.wait([waiting], timeout=0.2)
@@ -271,7 +273,7 @@ async def test_execute__stuck__is_replaced_at_the_same_nonce_for_at_least_13_per
 async def test_execute__deadline_passes_while_pending__a_self_transfer_takes_the_nonce(bench: Bench) -> None:
     await bench.rpc("evm_setAutomine", False)
     async with running(bench.sender()) as sender:
-        call = asyncio.create_task(sender.execute(bench.transfer("one", deadline=time.time() + 0.3)))
+        call = asyncio.create_task(sender.execute(bench.transfer("one", deadline=time.time() + 3)))
         written = await bench.until(2)
         assert [row["purpose"] for row in written] == ["CALL", "CANCEL"]
         await wait_for_pool(bench, written[1]["hash"])
@@ -331,7 +333,7 @@ async def test_lease__another_process_sends_for_the_signer__one_at_a_time(bench:
             # The outcome of the other process is told; a transaction of one's own has to wait.
             assert (await second.execute(bench.transfer("one"))).hash == done.hash
             with pytest.raises(SignerBusy):
-                await second.execute(bench.transfer("two", deadline=time.time() + 0.3))
+                await second.execute(bench.transfer("two", deadline=time.time() + 3))
         assert (await second.execute(bench.transfer("two"))).succeeded
 
 
@@ -352,3 +354,27 @@ async def self_transfer(bench: Bench) -> None:
     """A transaction of the signer that the ledger knows nothing of."""
     sender = format_address(SIGNER.address)
     await bench.rpc("eth_sendTransaction", {"from": sender, "to": sender, "value": "0x0"})
+
+
+class RefusingReplacements(ChainClient):
+    """Takes the first transaction and no other."""
+
+    taken = False
+
+    async def send_raw(self, raw: bytes) -> TransactionHash:
+        if self.taken:
+            raise EndpointError(self.chain_id, -32000, "insufficient funds for gas * price + value")
+        self.taken = True
+        return await super().send_raw(raw)
+
+
+async def test_execute__node_refuses_the_cancellation__is_not_flooded_with_others(bench: Bench) -> None:
+    await bench.rpc("evm_setAutomine", False)
+    async with RefusingReplacements(bench.config) as client, running(bench.sender(client=client)) as sender:
+        pending = asyncio.create_task(sender.execute(bench.transfer("k", deadline=time.time() + 0.2)))
+        await bench.until(1, "REJECTED")
+        # Only time can show that something does not happen.
+        await asyncio.sleep(1.0)
+        assert len(await bench.attempts()) == 2
+        await bench.rpc("evm_mine")
+        assert (await pending).status is ResultStatus.CONFIRMED

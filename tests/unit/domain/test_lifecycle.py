@@ -45,13 +45,24 @@ def test_advance__next_solver_after_opening__keeps_the_escrow_owed():
         ((P.INTENT_PHASE_FILLED,), P.INTENT_PHASE_AWARDED),
         ((P.INTENT_PHASE_CANCELLATION_REQUESTED,), P.INTENT_PHASE_AWARDED),
         ((P.INTENT_PHASE_CONFIRMED,), P.INTENT_PHASE_FILLED),
-        ((P.INTENT_PHASE_CONFIRMED,), P.INTENT_PHASE_REFUNDED),
+        ((P.INTENT_PHASE_CONFIRMED, P.INTENT_PHASE_SETTLED), P.INTENT_PHASE_REFUNDED),
         ((P.INTENT_PHASE_CONFIRMED, P.INTENT_PHASE_SETTLED), P.INTENT_PHASE_SETTLED),
     ],
 )
 def test_advance__not_in_the_table__is_illegal(way, phase):
     with pytest.raises(IllegalTransition):
         advance(_walk(*way), phase)
+
+
+def test_advance__completed_but_refunded_before_it_was_settled__owes_nothing_and_stays_completed():
+    state = advance(_walk(P.INTENT_PHASE_CONFIRMED), P.INTENT_PHASE_REFUNDED)
+    assert state == State(S.INTENT_STATUS_COMPLETED, P.INTENT_PHASE_REFUNDED, D.OBLIGATION_NONE)
+
+
+def test_retreat__opening_undone_during_the_next_auction__no_escrow_is_owed():
+    auction = _walk(P.INTENT_PHASE_AWARDED, P.INTENT_PHASE_OPENED, P.INTENT_PHASE_AUCTION)
+    awarded = retreat(auction, P.INTENT_PHASE_AWARDED)
+    assert awarded == State(S.INTENT_STATUS_EXECUTING, P.INTENT_PHASE_AWARDED, D.OBLIGATION_OPENABLE)
 
 
 def test_retreat__reorganisation__falls_back_to_what_is_proven():

@@ -93,6 +93,10 @@ def test_next_transition__fill_taken_back_after_completion__tells_and_keeps_the_
     assert steps[0].state == COMPLETED
 
 
+def test_next_transition__completed_and_seen_by_an_endpoint_a_block_behind__raises_no_alarm() -> None:
+    assert walk(COMPLETED, evidence(opened=Depth.FINAL, fills=(fill(depth=Depth.CONFIRMED),)), OUT) == []
+
+
 def test_next_transition__deadline_passed_unopened_but_not_final__waits() -> None:
     shown = evidence(origin=horizon(head_time=DEADLINE + 9, final_time=DEADLINE - 1))
     assert walk(AWARDED, shown, replace(OUT, deadline_passed=True)) == []
@@ -157,6 +161,13 @@ def test_next_transition__refunded_after_expiry_was_told__keeps_the_status() -> 
     shown = evidence(status=OrderStatus.REFUNDED, opened=Depth.FINAL, refunded=Depth.FINAL, destination=PAST)
     state = end(expired, shown)
     assert (state.status, state.phase) == (S.INTENT_STATUS_EXPIRED, P.INTENT_PHASE_REFUNDED)
+
+
+def test_next_transition__completed_but_refunded_unsettled__owes_nothing_and_stays_completed() -> None:
+    shown = evidence(status=OrderStatus.REFUNDED, opened=Depth.FINAL, fills=(fill(),), refunded=Depth.FINAL)
+    state = end(COMPLETED, shown)
+    assert (state.status, state.phase) == (S.INTENT_STATUS_COMPLETED, P.INTENT_PHASE_REFUNDED)
+    assert state.is_over
 
 
 depths = st.sampled_from(list(Depth))

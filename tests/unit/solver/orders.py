@@ -21,13 +21,16 @@ ONE_USDC = 10**6
 ONE_WETH = 10**18
 
 
-def chain(chain_id: ChainId, name: str, *, surplus: bool = True, confirmations: int = 1) -> ChainConfig:
+def chain(
+    chain_id: ChainId, name: str, *, surplus: bool = True, confirmations: int = 1, max_reorg_depth: int = 0
+) -> ChainConfig:
     mark = chain_id % 251
     return ChainConfig(
         chain_id=chain_id,
         name=name,
         rpc_urls=("http://127.0.0.1:1",),
         confirmations=confirmations,
+        max_reorg_depth=max_reorg_depth,
         block_time_seconds=1.0,
         input_settler=Address(bytes([mark]) * 20),
         output_settler=Address(bytes([mark, 1]) * 10),
@@ -37,14 +40,21 @@ def chain(chain_id: ChainId, name: str, *, surplus: bool = True, confirmations: 
     )
 
 
-def network(*, surplus: bool = True) -> NetworkConfig:
-    return NetworkConfig(chains=(chain(ALPHA, "alpha", surplus=surplus), chain(BETA, "beta", surplus=surplus)))
+def network(*, surplus: bool = True, max_reorg_depth: int = 0) -> NetworkConfig:
+    return NetworkConfig(
+        chains=tuple(
+            chain(chain_id, name, surplus=surplus, max_reorg_depth=max_reorg_depth)
+            for chain_id, name in ((ALPHA, "alpha"), (BETA, "beta"))
+        )
+    )
 
 
-def appraiser(*, surplus: bool = True, serve_callbacks: bool = False, share_bps: int = 10_000) -> Appraiser:
+def appraiser(
+    *, surplus: bool = True, serve_callbacks: bool = False, share_bps: int = 10_000, max_reorg_depth: int = 0
+) -> Appraiser:
     prices = PriceList({"USDC": Decimal(1), "WETH": Decimal(2000)}, Terms(0, Decimal(0), Decimal(10**6), share_bps))
     policy = Policy(fill_seconds=10, fill_margin_seconds=10, settle_margin_seconds=60, serve_callbacks=serve_callbacks)
-    return Appraiser(network(surplus=surplus), prices, policy, SOLVER)
+    return Appraiser(network(surplus=surplus, max_reorg_depth=max_reorg_depth), prices, policy, SOLVER)
 
 
 def swap(*, out: int = 1900 * ONE_USDC, context: bytes = b"", **changes: object) -> Order:

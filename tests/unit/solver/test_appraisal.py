@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from intentmesh.domain.context import ContextKind, OrderContext
 from intentmesh.domain.order import Order
-from intentmesh.domain.types import ChainId, to_bytes32
-from intentmesh.solver.appraisal import amounts_due, needs
+from intentmesh.domain.types import Address, ChainId, to_bytes32
+from intentmesh.solver.appraisal import amounts_due, needs, settle_seconds
 from intentmesh.solver.declined import Declined
 from intentmesh.v1 import error_pb2 as reasons
 
@@ -21,6 +21,7 @@ from tests.unit.solver.orders import (
     WETH,
     appraiser,
     bridge,
+    network,
     swap,
     with_output,
 )
@@ -30,7 +31,7 @@ def dutch(start: int, stop: int, slope: int) -> bytes:
     return OrderContext(ContextKind.DUTCH, start=start, stop=stop, slope=slope).encode()
 
 
-def exclusive(solver: bytes, until: int) -> bytes:
+def exclusive(solver: Address, until: int) -> bytes:
     return OrderContext(ContextKind.EXCLUSIVE_LIMIT, exclusive_solver=to_bytes32(solver), until=until).encode()
 
 
@@ -96,6 +97,21 @@ def test_offer__order_it_cannot_serve__declined_with_reason(order: Order, reason
     with pytest.raises(Declined) as declined:
         appraiser().offer(order, NOW, draft=False, already_opened=False)
     assert declined.value.reason == reason
+
+
+def test_offer__expires_before_the_fill_is_final_on_a_slow_chain__declined() -> None:
+    # Attesters sign once the fill is 801 blocks of a second deep; the order expires 700 s from now.
+    order = replace(bridge(), fill_deadline=NOW + 600, expires=NOW + 700)
+    appraiser().offer(order, NOW, draft=False, already_opened=False)
+    with pytest.raises(Declined) as declined:
+        appraiser(max_reorg_depth=800).offer(order, NOW, draft=False, already_opened=False)
+    assert declined.value.reason == reasons.ERROR_REASON_INSUFFICIENT_EXPIRY_MARGIN
+
+
+def test_settle_seconds__attested_route__adds_the_finality_of_the_destination() -> None:
+    there = network(max_reorg_depth=800).chain(BETA)
+    assert settle_seconds(bridge(), there, 60) == 801 + 60
+    assert settle_seconds(swap(), there, 60) == 60
 
 
 def test_check_award__own_offer__accepted() -> None:

@@ -42,7 +42,8 @@ def test_wants__all_conditions__must_hold(request_: WatchIntentsRequest, wanted:
         (Principal(PrincipalKind.USER, "0x" + "bb" * 20), ALL_OF_ALICE, PermissionDenied),
         (Principal(PrincipalKind.SOLVER, "s1"), ALL_OF_ALICE, PermissionDenied),
         (Principal(PrincipalKind.OPERATOR, "o"), EVERYTHING, None),
-        (Principal(PrincipalKind.SERVICE, "billing"), ALL_OF_ALICE, None),
+        (Principal(PrincipalKind.EXECUTOR, "e"), EVERYTHING, None),
+        (Principal(PrincipalKind.SERVICE, "billing"), ALL_OF_ALICE, PermissionDenied),
     ],
 )
 def test_require_watch__caller__sees_only_what_is_theirs(

@@ -5,26 +5,28 @@ is known then, and nothing is stored.
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from intentmesh.chain.client import ChainClient, ChainClients
 from intentmesh.chain.errors import ChainUnavailable, Reverted
-from intentmesh.chain.permit2 import Permit2
+from intentmesh.chain.permit2 import NONCES_PER_WORD, Permit2
 from intentmesh.chain.tokens import Token
 from intentmesh.domain.order import abi_bytes, word
 from intentmesh.domain.types import Address, ChainId, format_address
 from intentmesh.intake.candidate import Admissible
 from intentmesh.intake.checks.security import signatures_of, signed_digests
 from intentmesh.intake.findings import Finding
+from intentmesh.intake.metrics import CACHE_READS
+from intentmesh.intake.open_orders import FRESH_SECONDS, UserOrders, takes_of
 from intentmesh.intake.ttl_cache import TtlCache
 from intentmesh.v1.error_pb2 import ErrorReason
 
 # isValidSignature(bytes32,bytes): selector, and the answer of a wallet that agrees.
 _ERC1271_MAGIC = bytes.fromhex("1626ba7e")
-_CACHE_ENTRIES = 50_000
+_CACHE_ENTRIES = 100_000
+_HITS = CACHE_READS.labels("all", "hit")
 
 Answer = TypeVar("Answer")
 
@@ -34,8 +36,9 @@ class ChainCheckSettings:
     """Durations in seconds."""
 
     timeout: float = 2.0
-    # Balances and allowances.
-    funds_cache: float = 1.0
+    # Balances, allowances and spent Permit2 nonces. A refusal is never told from the cache, and what changes after the
+    # check is looked at again before an award.
+    funds_cache: float = 10.0
     # Whether an account has code: changes once in its life, if ever.
     code_cache: float = 60.0
 
@@ -49,12 +52,21 @@ class ChainChecks:
         self._funds: TtlCache[tuple[ChainId, str, Address, Address], int] = TtlCache(
             settings.funds_cache, _CACHE_ENTRIES
         )
+        self._bitmaps: TtlCache[tuple[ChainId, Address, int], int] = TtlCache(settings.funds_cache, _CACHE_ENTRIES)
         self._contracts: TtlCache[tuple[ChainId, Address], bool] = TtlCache(settings.code_cache, _CACHE_ENTRIES)
+        # Of accounts seen before, for the time when the chain does not answer.
+        self._last_known: dict[tuple[ChainId, Address], bool] = {}
 
     async def is_contract(self, chain_id: ChainId, account: Address) -> bool:
         """Whether the account has code; then it, not its key, decides what is its signature."""
         client = self._clients.of(chain_id)
-        return await self._bounded(client, lambda: self._is_contract(client, account))
+        try:
+            return await self._bounded(client, lambda: self._is_contract(client, account))
+        except ChainUnavailable:
+            known = self._last_known.get((chain_id, account))
+            if known is None:
+                raise
+            return known
 
     async def wallet_agrees(self, chain_id: ChainId, account: Address, digest: bytes, signature: bytes) -> bool:
         """Whether the contract wallet says (ERC-1271) that this is its signature."""
@@ -90,41 +102,65 @@ class ChainChecks:
             )
         ]
 
-    async def check_funds(self, admissible: Admissible) -> list[Finding]:
+    def funds_suffice_now(self, admissible: Admissible, open_orders: UserOrders) -> bool:
+        """Whether all is well as far as memory tells; False where the chain has to be asked."""
+        nonce = admissible.permit2_nonce
+        if nonce is None:
+            return False
+        chain_id, user, intent_id = admissible.origin.chain_id, admissible.order.user, admissible.intent_id
+        if self._contracts.peek((chain_id, user)) is not False:
+            return _missed("code")
+        word, bit = divmod(nonce, NONCES_PER_WORD)
+        bitmap = self._bitmaps.peek((chain_id, user, word))
+        if bitmap is None or bitmap >> bit & 1:
+            return _missed("nonce")
+        for funds, amount in takes_of(admissible).items():
+            balance = self._funds.peek((chain_id, "balance", funds[1], user))
+            allowance = self._funds.peek((chain_id, "allowance", funds[1], user))
+            if balance is None or allowance is None:
+                return _missed("funds")
+            if allowance < amount or balance < amount + open_orders.reserved_without(intent_id, funds):
+                return False
+        _HITS.inc()
+        return True
+
+    async def check_funds(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
         """INSUFFICIENT_BALANCE, INSUFFICIENT_ALLOWANCE, NONCE_USED, INVALID_EIP1271_SIGNATURE."""
         client = self._clients.of(admissible.origin.chain_id)
-        needed: dict[Address, int] = defaultdict(int)
-        for item in admissible.order.inputs:
-            needed[item.token] += item.amount
-        return await self._bounded(client, lambda: self._check_funds(client, admissible, needed))
+        return await self._bounded(client, lambda: self._check_funds(client, admissible, open_orders))
 
-    async def _check_funds(
-        self, client: ChainClient, admissible: Admissible, needed: dict[Address, int]
-    ) -> list[Finding]:
-        questions = [self._has_balance(client, admissible, token, amount) for token, amount in needed.items()]
+    async def _check_funds(self, client: ChainClient, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
+        takes = [(funds, amount) for funds, amount in takes_of(admissible).items()]
+        questions = [
+            self._has_balance(
+                client, admissible, funds[1], amount, open_orders.reserved_without(admissible.intent_id, funds)
+            )
+            for funds, amount in takes
+        ]
         if admissible.permit2_nonce is None:
-            questions += [self._authorisation_is_unused(client, admissible, token) for token in needed]
+            questions += [self._authorisation_is_unused(client, admissible, funds[1]) for funds, _ in takes]
         else:
-            questions += [self._has_allowance(client, admissible, token, amount) for token, amount in needed.items()]
+            questions += [self._has_allowance(client, admissible, funds[1], amount) for funds, amount in takes]
             questions.append(self._nonce_is_unused(client, admissible, admissible.permit2_nonce))
         questions.append(self._wallet_still_signs(client, admissible))
         answers = await asyncio.gather(*questions)
         return [finding for answer in answers for finding in answer]
 
     async def _has_balance(
-        self, client: ChainClient, admissible: Admissible, token: Address, needed: int
+        self, client: ChainClient, admissible: Admissible, token: Address, amount: int, reserved: int
     ) -> list[Finding]:
-        user = admissible.order.user
-        balance = await self._funds.get(
-            (client.chain_id, "balance", token, user), lambda: Token(client, token).balance_of(user)
+        user, needed = admissible.order.user, amount + reserved
+        balance = await self._enough(
+            (client.chain_id, "balance", token, user), lambda: Token(client, token).balance_of(user), needed
         )
         if balance >= needed:
             return []
+        others = f", {reserved} of it for other open intents" if reserved else ""
         return [
             Finding(
                 _field(admissible, token),
                 ErrorReason.ERROR_REASON_INSUFFICIENT_BALANCE,
-                f"The user holds {balance} of token {format_address(token)}; the order needs {needed}.",
+                f"The user holds {balance} of token {format_address(token)} and needs {needed}{others}.",
                 {"token": format_address(token), "balance": str(balance), "needed": str(needed)},
             )
         ]
@@ -133,8 +169,8 @@ class ChainChecks:
         self, client: ChainClient, admissible: Admissible, token: Address, needed: int
     ) -> list[Finding]:
         user, permit2 = admissible.order.user, admissible.origin.permit2
-        allowance = await self._funds.get(
-            (client.chain_id, "allowance", token, user), lambda: Token(client, token).allowance(user, permit2)
+        allowance = await self._enough(
+            (client.chain_id, "allowance", token, user), lambda: Token(client, token).allowance(user, permit2), needed
         )
         if allowance >= needed:
             return []
@@ -147,8 +183,19 @@ class ChainChecks:
             )
         ]
 
+    async def _enough(
+        self, key: tuple[ChainId, str, Address, Address], load: Callable[[], Awaitable[int]], needed: int
+    ) -> int:
+        """A refusal is not told from memory: what does not suffice is asked for anew."""
+        found = await self._funds.get(key, load)
+        return found if found >= needed else await self._funds.get(key, load, max_age=FRESH_SECONDS)
+
     async def _nonce_is_unused(self, client: ChainClient, admissible: Admissible, nonce: int) -> list[Finding]:
-        if not await Permit2(client, admissible.origin.permit2).nonce_used(admissible.order.user, nonce):
+        permit2, user = Permit2(client, admissible.origin.permit2), admissible.order.user
+        word, bit = divmod(nonce, NONCES_PER_WORD)
+        bitmap = await self._bitmaps.get((client.chain_id, user, word), lambda: permit2.nonce_bitmap(user, word))
+        # Spent nonces stay spent, so this one answer needs no second look.
+        if not bitmap >> bit & 1:
             return []
         return [_nonce_used("order.nonce", "The Permit2 nonce is used on chain already.")]
 
@@ -167,7 +214,12 @@ class ChainChecks:
 
     async def _is_contract(self, client: ChainClient, account: Address) -> bool:
         async def load() -> bool:
-            return bool(await client.code(account))
+            found = bool(await client.code(account))
+            self._last_known.pop((client.chain_id, account), None)
+            self._last_known[client.chain_id, account] = found
+            while len(self._last_known) > _CACHE_ENTRIES:
+                del self._last_known[next(iter(self._last_known))]
+            return found
 
         return await self._contracts.get((client.chain_id, account), load)
 
@@ -182,6 +234,11 @@ class ChainChecks:
 def _field(admissible: Admissible, token: Address) -> str:
     index = next(index for index, item in enumerate(admissible.order.inputs) if item.token == token)
     return f"order.inputs[{index}]"
+
+
+def _missed(cache: str) -> bool:
+    CACHE_READS.labels(cache, "miss").inc()
+    return False
 
 
 def _nonce_used(field: str, message: str) -> Finding:

@@ -1,17 +1,18 @@
 """The layers in their order: cheap and in memory first, the signature next, the store and the chain last."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from intentmesh.chain.config import NetworkConfig
 from intentmesh.intake.candidate import Admissible, Candidate
-from intentmesh.intake.checks.business import BusinessChecks
+from intentmesh.intake.checks.business import check_business
 from intentmesh.intake.checks.chain import ChainChecks
 from intentmesh.intake.checks.security import check_security, check_signature
 from intentmesh.intake.checks.shape import check_shape
 from intentmesh.intake.checks.structure import StructureCheck
 from intentmesh.intake.checks.timing import check_timing
 from intentmesh.intake.findings import Finding
+from intentmesh.intake.open_orders import UserOrders
 from intentmesh.intake.policy import Policy
 from intentmesh.rpc.principals import Principal
 from intentmesh.rpc.validation import RequestValidator
@@ -20,20 +21,18 @@ from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
 
 
 class Pipeline:
-    """Every layer returns its findings; none stops at the first one."""
+    """Every layer returns its findings; none stops at the first one. `policy` gives the policy as of now."""
 
     def __init__(
         self,
         network: NetworkConfig,
-        policy: Policy,
-        business: BusinessChecks,
+        policy: Callable[[], Policy],
         chain: ChainChecks,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._network = network
         self._policy = policy
         self._structure = StructureCheck(RequestValidator(), network)
-        self._business = business
         self._chain = chain
         self._clock = clock
 
@@ -43,7 +42,7 @@ class Pipeline:
 
     def shape(self, candidate: Candidate) -> list[Finding]:
         """Layer 2, and whether the signature is one at all. Nothing found: `candidate.admissible()` is not None."""
-        findings = check_shape(candidate, self._network, self._policy)
+        findings = check_shape(candidate, self._network, self._policy())
         if candidate.signature is None:
             reason = ErrorReason.ERROR_REASON_INVALID_SIGNATURE
             findings.append(Finding("signature", reason, candidate.signature_fault))
@@ -51,23 +50,33 @@ class Pipeline:
 
     def timing(self, candidate: Candidate) -> list[Finding]:
         """Layer 3."""
-        return check_timing(candidate, self._policy, int(self._clock()))
+        return check_timing(candidate, self._policy(), int(self._clock()))
 
-    async def security(self, admissible: Admissible, caller: Principal) -> list[Finding]:
-        """Layer 4. Asks the chain only where the signature may be one of a contract wallet.
+    def security(self, admissible: Admissible, caller: Principal) -> list[Finding]:
+        """Layer 4 without the signature."""
+        return check_security(admissible, self._policy(), caller)
+
+    def signature(self, admissible: Admissible) -> list[Finding]:
+        """Layer 4: the signature, taken for one of an account without code."""
+        return check_signature(admissible)
+
+    async def settle_signature(self, admissible: Admissible, faults: Sequence[Finding]) -> Sequence[Finding]:
+        """Layer 4: what is no signature of the user's key may be one of the user's contract wallet.
 
         Raises ChainUnavailable.
         """
-        findings = check_security(admissible, self._policy, caller)
-        faults = check_signature(admissible)
         if faults and await self._chain.is_contract(admissible.origin.chain_id, admissible.order.user):
-            faults = await self._chain.check_wallet_signature(admissible)
-        return faults + findings
+            return await self._chain.check_wallet_signature(admissible)
+        return faults
 
-    async def business(self, admissible: Admissible) -> list[Finding]:
+    def business(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
         """Layer 5."""
-        return await self._business.check(admissible, self._policy)
+        return check_business(admissible, self._policy(), open_orders)
 
-    async def chain(self, admissible: Admissible) -> list[Finding]:
+    def chain_now(self, admissible: Admissible, open_orders: UserOrders) -> bool:
+        """Layer 6 from memory: whether it is known to find nothing."""
+        return self._chain.funds_suffice_now(admissible, open_orders)
+
+    async def chain(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
         """Layer 6. Raises ChainUnavailable."""
-        return await self._chain.check_funds(admissible)
+        return await self._chain.check_funds(admissible, open_orders)

@@ -4,25 +4,31 @@ A signature that does not recover to the user may still be one of a contract wal
 part stands in `checks/chain.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from intentmesh.chain.config import ChainConfig
 from intentmesh.domain.digests import TokenDomain, erc3009_digest, permit2_digest
 from intentmesh.domain.signatures import SIGNATURE_BYTES, InvalidSignature, Permit2Signature, recover
-from intentmesh.domain.types import UINT256_MAX, ZERO_ADDRESS, clean_address, format_address
+from intentmesh.domain.types import UINT256_MAX, ZERO_ADDRESS, Address, clean_address, format_address
 from intentmesh.intake.candidate import Admissible
+from intentmesh.intake.checks.value import check_return
 from intentmesh.intake.findings import Finding
 from intentmesh.intake.policy import Policy
+from intentmesh.rpc.access import acts_for
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.v1.error_pb2 import ErrorReason
 
-SecurityCheck = Callable[[Admissible, Policy, Principal], Iterator[Finding]]
+SecurityCheck = Callable[[Admissible, Policy, Principal], Sequence[Finding]]
 # What a wallet asks for that wants everything, and where sums begin to overflow.
 _UNLIMITED_AMOUNT = UINT256_MAX // 16
 
 
 def check_security(admissible: Admissible, policy: Policy, caller: Principal) -> list[Finding]:
     """Everything but the signature, which `check_signature` looks at."""
-    return [finding for check in CHECKS for finding in check(admissible, policy, caller)]
+    findings: list[Finding] = []
+    for check in CHECKS:
+        findings += check(admissible, policy, caller)
+    return findings
 
 
 def check_signature(admissible: Admissible) -> list[Finding]:
@@ -66,67 +72,77 @@ def signatures_of(admissible: Admissible) -> tuple[bytes, ...]:
     return admissible.signature.signatures
 
 
-def users_submit_for_themselves(admissible: Admissible, _: Policy, caller: Principal) -> Iterator[Finding]:
-    """NOT_ALLOWED for a known user with another user's order."""
-    user = "0x" + admissible.order.user.hex()
-    if caller.kind is PrincipalKind.USER and caller.name.lower() != user:
-        yield Finding(
-            "order.user", ErrorReason.ERROR_REASON_NOT_ALLOWED, "You are known as another user than the order's."
-        )
+def users_submit_for_themselves(admissible: Admissible, policy: Policy, caller: Principal) -> Sequence[Finding]:
+    """NOT_ALLOWED for a known user with the order of another one who has not delegated to them."""
+    if caller.kind is not PrincipalKind.USER:
+        return ()
+    if acts_for(caller, "0x" + admissible.order.user.hex(), policy.delegations):
+        return ()
+    reason = ErrorReason.ERROR_REASON_NOT_ALLOWED
+    return (Finding("order.user", reason, "You are known as another user than the order's."),)
 
 
-def nobody_is_banned(admissible: Admissible, policy: Policy, _: Principal) -> Iterator[Finding]:
+def nobody_is_banned(admissible: Admissible, policy: Policy, _: Principal) -> Sequence[Finding]:
     """BANNED."""
+    if not (policy.banned_users or policy.banned_recipients or policy.banned_tokens):
+        return ()
     order = admissible.order
-    if order.user in policy.banned_users:
-        yield _banned("order.user")
-    for index, item in enumerate(order.inputs):
-        if item.token in policy.banned_tokens:
-            yield _banned(f"order.inputs[{index}].token")
+    fields = ["order.user"] if order.user in policy.banned_users else []
+    fields += [
+        f"order.inputs[{index}].token" for index, item in enumerate(order.inputs) if item.token in policy.banned_tokens
+    ]
     for index, output in enumerate(order.outputs):
+        recipient = clean_address(output.recipient)
         if clean_address(output.token) in policy.banned_tokens:
-            yield _banned(f"order.outputs[{index}].token")
-        if clean_address(output.recipient) in policy.banned_recipients | policy.banned_users:
-            yield _banned(f"order.outputs[{index}].recipient")
+            fields.append(f"order.outputs[{index}].token")
+        if recipient in policy.banned_recipients or recipient in policy.banned_users:
+            fields.append(f"order.outputs[{index}].recipient")
+    return [Finding(field, ErrorReason.ERROR_REASON_BANNED, "This address is not served.") for field in fields]
 
 
-def recipients_make_sense(admissible: Admissible, _: Policy, __: Principal) -> Iterator[Finding]:
+def recipients_make_sense(admissible: Admissible, _: Policy, __: Principal) -> Sequence[Finding]:
     """SUSPICIOUS_PATTERN: what is paid to nobody, to a token or to a settler is lost."""
     destination = admissible.destination
-    contracts = {token.address for token in destination.tokens.values()}
-    contracts |= {destination.output_settler, destination.input_settler, destination.oracle, destination.permit2}
+    found = []
     for index, output in enumerate(admissible.order.outputs):
-        field = f"order.outputs[{index}].recipient"
         recipient = clean_address(output.recipient)
         if recipient == ZERO_ADDRESS:
-            yield _suspicious(field, "The recipient is the zero address.")
-        elif recipient in contracts:
-            yield _suspicious(
-                field, "The recipient is a token or a contract of the settlement; the payment would be lost."
-            )
+            fault = "The recipient is the zero address."
+        elif destination.token(recipient) is not None or recipient in _contracts(destination):
+            fault = "The recipient is a token or a contract of the settlement; the payment would be lost."
+        else:
+            continue
+        found.append(_suspicious(f"order.outputs[{index}].recipient", fault))
+    return found
 
 
-def amounts_are_limited(admissible: Admissible, _: Policy, __: Principal) -> Iterator[Finding]:
+def amounts_are_limited(admissible: Admissible, _: Policy, __: Principal) -> Sequence[Finding]:
     """SUSPICIOUS_PATTERN: nobody owns that much of anything."""
     order = admissible.order
-    fields = [(f"order.inputs[{index}].amount", item.amount) for index, item in enumerate(order.inputs)]
-    fields += [(f"order.outputs[{index}].amount", output.amount) for index, output in enumerate(order.outputs)]
-    for field, amount in fields:
-        if amount > _UNLIMITED_AMOUNT:
-            yield _suspicious(field, "The amount is practically unlimited.")
+    fields = [f"order.inputs[{i}].amount" for i, item in enumerate(order.inputs) if item.amount > _UNLIMITED_AMOUNT]
+    fields += [f"order.outputs[{i}].amount" for i, item in enumerate(order.outputs) if item.amount > _UNLIMITED_AMOUNT]
+    return [_suspicious(field, "The amount is practically unlimited.") for field in fields]
 
 
-def authorised_tokens_are_distinct(admissible: Admissible, _: Policy, __: Principal) -> Iterator[Finding]:
+def returns_are_not_far_off(admissible: Admissible, policy: Policy, _: Principal) -> Sequence[Finding]:
+    """SUSPICIOUS_PATTERN by the policy's prices."""
+    return check_return(admissible, policy)
+
+
+def authorised_tokens_are_distinct(admissible: Admissible, _: Policy, __: Principal) -> Sequence[Finding]:
     """INVALID_SIGNATURE: a token takes one ERC-3009 authorisation per order id, so the second would revert."""
     if isinstance(admissible.signature, Permit2Signature):
-        return
+        return ()
     tokens = [item.token for item in admissible.order.inputs]
-    if len(set(tokens)) < len(tokens):
-        yield Finding(
+    if len(set(tokens)) == len(tokens):
+        return ()
+    return (
+        Finding(
             "order.inputs",
             ErrorReason.ERROR_REASON_INVALID_SIGNATURE,
             "With ERC-3009 a token can be given only once in an order; add the amounts up or sign for Permit2.",
-        )
+        ),
+    )
 
 
 CHECKS: tuple[SecurityCheck, ...] = (
@@ -134,6 +150,7 @@ CHECKS: tuple[SecurityCheck, ...] = (
     nobody_is_banned,
     recipients_make_sense,
     amounts_are_limited,
+    returns_are_not_far_off,
     authorised_tokens_are_distinct,
 )
 
@@ -163,8 +180,8 @@ def _check_one(admissible: Admissible, digest: bytes, signature: bytes) -> Itera
         )
 
 
-def _banned(field: str) -> Finding:
-    return Finding(field, ErrorReason.ERROR_REASON_BANNED, "This address is not served.")
+def _contracts(chain: ChainConfig) -> tuple[Address, ...]:
+    return (chain.output_settler, chain.input_settler, chain.oracle, chain.permit2)
 
 
 def _suspicious(field: str, message: str) -> Finding:

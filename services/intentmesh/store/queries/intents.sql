@@ -3,8 +3,8 @@
 WITH stored AS (
     INSERT INTO intents (intent_id, user_address, type, status, phase, obligation, sequence, order_payload, input_settler,
                          origin_chain_id, signature, permit2_nonce, created_at, updated_at, expires_at, message, source, ip,
-                         user_agent)
-    VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, $12, $13, $14, $15, $16, $17)
+                         user_agent, input_tokens, input_amounts)
+    VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, $12, $13, $14, $15, $16, $17, $20, $21)
     ON CONFLICT DO NOTHING
     RETURNING *
 ), told AS (
@@ -14,6 +14,45 @@ WITH stored AS (
     INSERT INTO executions (intent_id, due_at) SELECT intent_id, $19 FROM stored
 )
 SELECT * FROM stored;
+
+-- name: insert_intents
+-- Stores a group of intents of one state, each with its first event and its work; answers with the ids that were stored. In
+-- the order of their ids, so that two groups with common intents wait for each other instead of deadlocking. Numbers beyond
+-- 64 bits and lists come as text, which is cheaper to make than their binary form.
+WITH incoming AS MATERIALIZED (
+    SELECT * FROM unnest($5::bytea[], $6::bytea[], $7::smallint[], $8::bytea[], $9::bytea[], $10::bigint[], $11::bytea[],
+                         $12::text[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[], $17::text[],
+                         $18::text[], $19::text[], $20::bytea[])
+        AS t (intent_id, user_address, type, order_payload, input_settler, origin_chain_id, signature, permit2_nonce,
+              created_at, expires_at, source, ip, user_agent, input_tokens, input_amounts, event)
+), stored AS (
+    INSERT INTO intents (intent_id, user_address, type, status, phase, obligation, sequence, order_payload, input_settler,
+                         origin_chain_id, signature, permit2_nonce, created_at, updated_at, expires_at, message, source, ip,
+                         user_agent, input_tokens, input_amounts)
+    SELECT intent_id, user_address, type, $1, $2, $3, 1, order_payload, input_settler, origin_chain_id, signature,
+           permit2_nonce::numeric, created_at, created_at, expires_at, $4, source, ip, user_agent, input_tokens::bytea[],
+           input_amounts::numeric[]
+    FROM incoming ORDER BY intent_id
+    ON CONFLICT DO NOTHING
+    RETURNING intent_id
+), told AS (
+    INSERT INTO intent_events (intent_id, sequence, payload, created_at)
+    SELECT intent_id, 1, event, created_at FROM incoming JOIN stored USING (intent_id)
+), work AS (
+    INSERT INTO executions (intent_id, due_at) SELECT intent_id, created_at FROM incoming JOIN stored USING (intent_id)
+)
+SELECT intent_id FROM stored;
+
+-- name: standing_of
+-- Where some intents stand.
+SELECT intent_id, status, sequence FROM intents WHERE intent_id = ANY($1::bytea[]);
+
+-- name: nonce_holders
+-- The intents that hold some Permit2 nonces; the predicate is that of the unique index.
+SELECT asked.place, i.intent_id
+FROM unnest($1::bigint[], $2::bytea[], $3::text[]) WITH ORDINALITY AS asked (origin_chain_id, user_address, nonce, place)
+JOIN intents i ON i.origin_chain_id = asked.origin_chain_id AND i.user_address = asked.user_address
+    AND i.permit2_nonce = asked.nonce::numeric AND (i.status IN (1, 2, 3) OR i.obligation <> 1);
 
 -- name: get_intent
 -- One intent.
@@ -31,6 +70,20 @@ WHERE origin_chain_id = $1 AND user_address = $2 AND permit2_nonce = $3 AND (sta
 -- name: count_open
 -- How many intents of a user have not ended.
 SELECT count(*) FROM intents WHERE user_address = $1 AND status IN (1, 2);
+
+-- name: open_of_users
+-- How many intents of some users have not ended (token NULL), and what those that are not in escrow yet may still take.
+WITH open AS MATERIALIZED (
+    SELECT user_address, origin_chain_id, obligation, input_tokens, input_amounts FROM intents
+    WHERE user_address = ANY($1::bytea[]) AND status IN (1, 2)
+)
+SELECT user_address, NULL::bigint AS origin_chain_id, NULL::bytea AS token, count(*)::text AS amount
+FROM open GROUP BY user_address
+UNION ALL
+SELECT user_address, origin_chain_id, input.token, sum(input.amount)::text
+FROM open, unnest(input_tokens, input_amounts) AS input (token, amount)
+WHERE obligation IN (1, 2)
+GROUP BY user_address, origin_chain_id, input.token;
 
 -- name: list_intents
 -- A page, newest first, after a key; an absent condition is NULL.
@@ -65,6 +118,24 @@ SELECT * FROM changed;
 INSERT INTO request_ids (principal, request_id, body_hash, intent_id) VALUES ($1, $2, $3, $4)
 ON CONFLICT DO NOTHING
 RETURNING true;
+
+-- name: claim_request_ids
+-- Takes some request ids; returns those that nobody had.
+INSERT INTO request_ids (principal, request_id, body_hash, intent_id)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[]) AS t (principal, request_id, body_hash, intent_id)
+ORDER BY principal, request_id
+ON CONFLICT DO NOTHING
+RETURNING principal, request_id;
+
+-- name: get_request_ids
+-- What some request ids were used for.
+SELECT r.principal, r.request_id, r.body_hash, r.intent_id
+FROM unnest($1::text[], $2::text[]) AS asked (principal, request_id) JOIN request_ids r USING (principal, request_id);
+
+-- name: give_up_request_ids
+-- Lets go of request ids whose order was refused after all.
+DELETE FROM request_ids r USING unnest($1::text[], $2::text[]) AS t (principal, request_id)
+WHERE r.principal = t.principal AND r.request_id = t.request_id;
 
 -- name: get_request_id
 -- What a request id was used for.

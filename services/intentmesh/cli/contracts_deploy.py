@@ -1,0 +1,269 @@
+"""`intentmesh contracts deploy` and `verify`: the networks of a file, their chains, and the pipeline over them."""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from intentmesh.chain.config import KeyReference
+from intentmesh.chain.errors import ChainUnavailable
+from intentmesh.cli.contracts_live import run_intents
+from intentmesh.cli.contracts_options import acceptances_of, json_option, repository_option, told
+from intentmesh.cli.output import Form, Output
+from intentmesh.contract_pipeline.artifacts import Artifacts
+from intentmesh.contract_pipeline.audit import all_gates
+from intentmesh.contract_pipeline.bundle import BundleFolder
+from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
+from intentmesh.contract_pipeline.errors import InvalidNetworksError, NotConfirmedError, PipelineError
+from intentmesh.contract_pipeline.gates import Gate
+from intentmesh.contract_pipeline.networks import ChainTarget, NetworkTarget, load_networks, read_url
+from intentmesh.contract_pipeline.pipeline import Deployment, LiveTest, Outcome, Pipeline
+from intentmesh.contract_pipeline.plan import plan_network
+from intentmesh.contract_pipeline.record import read_record, record_path
+from intentmesh.contract_pipeline.reports import Finding, GateReport, Verdict
+from intentmesh.contract_pipeline.workspace import Workspace
+from intentmesh.embedded.anvil import AnvilChain, AnvilOptions
+from intentmesh.embedded.anvil import ChainId as AnvilChainId
+from intentmesh.embedded.data_folder import DataFolder
+from intentmesh.embedded.deployment import LOCAL_ACCOUNTS
+from intentmesh.embedded.errors import EmbeddedError
+from intentmesh.embedded.parts import PartStack
+from intentmesh.transactions.signers import KeyUnavailableError, Signer, load_signer
+
+DEFAULT_DATA_DIR = Path("build/deployments")
+R = TypeVar("R")
+
+NETWORKS_FILE = Path("contracts/networks.toml")
+# Account 9 of every Anvil chain: public, worth nothing anywhere else.
+LOCAL_DEPLOYER_KEY = bytes.fromhex("2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6")
+
+network_option = click.option("--network", "name", required=True, help="A network of the file, such as testnet.")
+networks_option = click.option(
+    "--networks",
+    "networks_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TOML file of networks; default: contracts/networks.toml of the repository.",
+)
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_DATA_DIR,
+    show_default=True,
+    help="Where records, bundles and the state of local chains are kept.",
+)
+
+
+@click.command(name="deploy")
+@network_option
+@networks_option
+@data_dir_option
+@click.option("--resume", is_flag=True, help="Go on where a run of the same sources and configuration was interrupted.")
+@click.option("--dry-run", is_flag=True, help="Deploy to forks of the chains, and leave nothing behind.")
+@click.option("--confirm", metavar="NETWORK", help="The network's name once more, where one has to be sure.")
+@repository_option
+@json_option
+def deploy_command(
+    name: str,
+    networks_file: Path | None,
+    data_dir: Path,
+    resume: bool,
+    dry_run: bool,
+    confirm: str | None,
+    repository: Path,
+    as_json: bool,
+) -> None:
+    """Prove, deploy, verify and record the contracts. Exit code 0 only if every stage passes.
+
+    What stands on a chain already is not sent again. The record is DATA_DIR/records/NETWORK-VERSION.json, which
+    `intentmesh up --chains` reads.
+    """
+    output = Output.choose(as_json)
+    target = told(lambda: _target(repository, networks_file, name))
+    told(lambda: _require_confirmation(name, target, confirm, dry_run))
+    work = _deploy(repository, data_dir, name, target, all_gates(), resume, dry_run, output)
+    outcome = told(lambda: asyncio.run(_plainly(work)))
+    _conclude(output, outcome, record_path(data_dir, name, target.version))
+    sys.exit(0 if outcome.verdict is Verdict.PASSED else 1)
+
+
+@click.command(name="verify")
+@network_option
+@networks_option
+@data_dir_option
+@repository_option
+@json_option
+def verify_command(name: str, networks_file: Path | None, data_dir: Path, repository: Path, as_json: bool) -> None:
+    """Compare what stands on the chains of a record with what is compiled and configured here; sends nothing."""
+    output = Output.choose(as_json)
+    target = told(lambda: _target(repository, networks_file, name))
+    findings = told(lambda: asyncio.run(_plainly(_verify(repository, data_dir, name, target))))
+    for finding in findings:
+        output.record({"event": "finding", **finding.to_json()}, line=f"FINDING  {finding.sentence()}")
+    verdict = Verdict.FAILED if findings else Verdict.PASSED
+    output.record({"event": "end", "verdict": verdict.value}, line=f"{verdict.value}: {len(findings)} differences")
+    sys.exit(1 if findings else 0)
+
+
+async def _deploy(
+    repository: Path,
+    data_dir: Path,
+    name: str,
+    target: NetworkTarget,
+    gates: Sequence[Gate],
+    resume: bool,
+    dry_run: bool,
+    output: Output,
+) -> Outcome:
+    workspace = Workspace.of(repository)
+    pipeline = Pipeline(
+        workspace,
+        data_dir,
+        gates,
+        acceptances_of(repository),
+        BundleFolder(data_dir / "bundles"),
+        _live_test(target),
+        workspace.tool_versions(),
+        lambda report: _show(output, report),
+    )
+    async with _running(data_dir, target, dry_run) as urls:
+        deployment = Deployment(name, _with_local_keys(data_dir, target), urls, _signer(target))
+        return await pipeline.run(deployment, resume=resume, dry_run=dry_run)
+
+
+async def _verify(repository: Path, data_dir: Path, name: str, target: NetworkTarget) -> list[Finding]:
+    record = read_record(record_path(data_dir, name, target.version))
+    artifacts = Artifacts(Workspace.of(repository).artifacts)
+    known = record.transactions()
+    addresses = {(contract.chain_id, contract.role): contract.address for contract in record.contracts}
+    findings: list[Finding] = []
+    async with _running(data_dir, target, dry_run=False) as urls:
+        for plan in plan_network(target, artifacts):
+            deployed = [
+                Deployed(
+                    planned,
+                    plan.chain_id,
+                    address := addresses.get((plan.chain_id, planned.role), planned.address),
+                    known.get(plan.chain_id, {}).get(address),
+                    sent=False,
+                )
+                for planned in plan.contracts
+            ]
+            async with ChainDeployer(plan, urls[plan.chain_id], _signer(target), artifacts) as deployer:
+                findings += await deployer.verify(deployed)
+    return findings
+
+
+@asynccontextmanager
+async def _running(data_dir: Path, target: NetworkTarget, dry_run: bool) -> AsyncIterator[Mapping[int, str]]:
+    """The URL of each chain by its id: local ones are started, and for a dry run forks stand before all of them."""
+    with DataFolder(data_dir / "chains") as folder, tempfile.TemporaryDirectory(prefix="intentmesh-fork-") as forks:
+        stack = PartStack()
+        try:
+            urls = {}
+            for chain in target.chains:
+                urls[int(chain.chain_id)] = await _url(chain, folder, stack)
+            if dry_run:
+                with DataFolder(Path(forks)) as fork_folder:
+                    for chain in target.chains:
+                        options = AnvilOptions(AnvilChainId(chain.chain_id), fork_url=urls[int(chain.chain_id)])
+                        fork = AnvilChain(fork_folder, f"fork-{chain.name}", options)
+                        await stack.start(fork)
+                        urls[int(chain.chain_id)] = fork.rpc_url
+            yield urls
+        finally:
+            await stack.stop()
+
+
+async def _url(chain: ChainTarget, folder: DataFolder, stack: PartStack) -> str:
+    if not chain.local:
+        return read_url(chain.rpc_urls[0])
+    anvil = AnvilChain(folder, chain.name, AnvilOptions(AnvilChainId(chain.chain_id)))
+    await stack.start(anvil)
+    return anvil.rpc_url
+
+
+async def _plainly(work: Awaitable[R]) -> R:
+    """What a chain or a local part cannot do, as the pipeline says such things."""
+    try:
+        return await work
+    except (ChainUnavailable, EmbeddedError) as error:
+        raise PipelineError(str(error)) from None
+
+
+def _live_test(target: NetworkTarget) -> LiveTest | None:
+    """Intents need tokens that anybody can mint; where there are none, the network before has been tested."""
+    return run_intents if all(chain.test_tokens for chain in target.chains) else None
+
+
+def _target(repository: Path, networks_file: Path | None, name: str) -> NetworkTarget:
+    file = networks_file or repository / NETWORKS_FILE
+    networks = load_networks(file)
+    if name not in networks:
+        raise InvalidNetworksError(f"{file} has no network {name!r}; it has {', '.join(networks)}")
+    return networks[name]
+
+
+def _require_confirmation(name: str, target: NetworkTarget, confirm: str | None, dry_run: bool) -> None:
+    """A person types the network's name; a program without a terminal has to pass it."""
+    if not target.needs_confirmation or dry_run or confirm == name:
+        return
+    if confirm is None and sys.stdin.isatty():
+        confirm = click.prompt(f"This deploys to {name}. Type its name to go on", default="", show_default=False)
+    if confirm != name:
+        raise NotConfirmedError(f"deploying to {name} needs a person's word: pass --confirm {name}")
+
+
+def _signer(target: NetworkTarget) -> Signer:
+    if target.deployer_key is None:
+        return Signer(LOCAL_DEPLOYER_KEY)
+    try:
+        return load_signer(target.deployer_key)
+    except KeyUnavailableError as error:
+        raise PipelineError(str(error)) from None
+
+
+def _with_local_keys(data_dir: Path, target: NetworkTarget) -> NetworkTarget:
+    """Local networks refer to the development keys, as files: the mesh takes them as it takes real ones."""
+    if not target.all_local or target.keys:
+        return target
+    folder = data_dir.resolve() / "keys"
+    folder.mkdir(parents=True, exist_ok=True)
+    references = []
+    for number, account in enumerate(LOCAL_ACCOUNTS):
+        file = folder / f"{number}-{account.role}.key"
+        file.touch(mode=0o600)
+        file.write_text("0x" + account.private_key.hex() + "\n", encoding="ascii")
+        references.append(KeyReference.model_validate({"role": account.role, "key": f"file:{file}"}))
+    return target.model_copy(update={"keys": tuple(references)})
+
+
+def _show(output: Output, report: GateReport) -> None:
+    if output.form is Form.JSON:
+        output.record({"event": "stage", **report.to_json()}, line="")
+        return
+    output.note(f"{report.gate}: {report.verdict.value} after {report.seconds:.1f} s ({report.summary})")
+
+
+def _conclude(output: Output, outcome: Outcome, record: Path) -> None:
+    if output.form is not Form.JSON:
+        rows = [(stage.gate, stage.verdict.value, f"{stage.seconds:.1f}", stage.summary) for stage in outcome.stages]
+        output.table("Stages", ("stage", "verdict", "seconds", "what"), rows)
+        for stage in outcome.stages:
+            for finding in stage.findings:
+                output.record({}, line=f"FINDING  {finding.gate}: {finding.sentence()}")
+    written = str(record) if outcome.record is not None else None
+    output.record(
+        {
+            "event": "end",
+            "verdict": outcome.verdict.value,
+            "transactions": outcome.transactions,
+            "record": written,
+        },
+        line=f"{outcome.verdict.value}: {outcome.transactions} transactions"
+        + (f", recorded in {written}" if written else ", nothing recorded"),
+    )

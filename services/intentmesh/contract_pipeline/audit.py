@@ -1,0 +1,59 @@
+"""All gates over the sources: what `make audit` runs and what a deployment needs behind it."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from intentmesh.contract_pipeline.acceptances import GATE as ACCEPTANCES
+from intentmesh.contract_pipeline.acceptances import Acceptances
+from intentmesh.contract_pipeline.gates import Gate
+from intentmesh.contract_pipeline.gates.compilation import CompilationGate
+from intentmesh.contract_pipeline.gates.coverage import CoverageGate
+from intentmesh.contract_pipeline.gates.formal import FormalGate
+from intentmesh.contract_pipeline.gates.invariants import InvariantGate
+from intentmesh.contract_pipeline.gates.limits import LimitGate
+from intentmesh.contract_pipeline.gates.static_analysis import StaticAnalysisGate
+from intentmesh.contract_pipeline.gates.unit_tests import UnitTestGate
+from intentmesh.contract_pipeline.reports import GateReport
+from intentmesh.contract_pipeline.workspace import Workspace
+
+
+def all_gates() -> tuple[Gate, ...]:
+    """Cheap ones first, in the order of the pipeline's stages."""
+    return (
+        CompilationGate(),
+        UnitTestGate(),
+        CoverageGate(),
+        StaticAnalysisGate(),
+        FormalGate(),
+        InvariantGate(),
+        LimitGate(),
+    )
+
+
+def audit(
+    workspace: Workspace,
+    gates: Sequence[Gate],
+    acceptances: Acceptances,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[GateReport]:
+    """Asks every gate, also after one has failed: a person wants all findings at once. Yields as they answer.
+
+    Raises ToolMissingError, ToolFailedError.
+    """
+    reports = []
+    for gate in gates:
+        reports.append(run_gate(gate, workspace, acceptances, clock))
+        yield reports[-1]
+    unused = acceptances.unused(reports)
+    if unused:
+        yield GateReport(ACCEPTANCES, unused, f"{len(unused)} accept nothing any more")
+
+
+def run_gate(
+    gate: Gate, workspace: Workspace, acceptances: Acceptances, clock: Callable[[], float] = time.monotonic
+) -> GateReport:
+    """One gate, timed, its answered findings put aside."""
+    began = clock()
+    report = acceptances.apply(gate.run(workspace))
+    return replace(report, seconds=clock() - began)

@@ -1,0 +1,53 @@
+"""What can go wrong in the pipeline, other than findings, which are results.
+
+PipelineError
+├── ToolMissingError         a program the gates run is not installed
+├── ToolFailedError          a program ended in a way that says nothing about the contracts
+├── InvalidAcceptancesError  the file of accepted findings cannot be read
+├── InvalidMutantError       a mutant does not change its source, or does not compile
+├── NotBuiltError            a compiled contract is missing
+├── InvalidNetworksError     the file of networks is missing or says something impossible
+├── InvalidRecordError       a deployment record is missing or is not one
+├── DeploymentError          a chain did not do what was asked
+└── NotConfirmedError        a deployment that needs a person's word did not get it
+"""
+
+
+class PipelineError(Exception):
+    """The pipeline cannot go on. The message tells a person what to do next."""
+
+
+class ToolMissingError(PipelineError):
+    """A program the gates run is not installed."""
+
+
+class ToolFailedError(PipelineError):
+    """A program ended in a way that says nothing about the contracts; the message holds the end of its output."""
+
+
+class InvalidAcceptancesError(PipelineError):
+    """The file of accepted findings cannot be read."""
+
+
+class InvalidMutantError(PipelineError):
+    """A mutant does not change its source, or what it makes of it does not compile."""
+
+
+class NotBuiltError(PipelineError):
+    """A compiled contract is missing."""
+
+
+class InvalidNetworksError(PipelineError):
+    """The file of networks is missing, is not TOML, or says something impossible."""
+
+
+class InvalidRecordError(PipelineError):
+    """A deployment record is missing or is not one."""
+
+
+class DeploymentError(PipelineError):
+    """A chain did not do what was asked."""
+
+
+class NotConfirmedError(PipelineError):
+    """A deployment that needs a person's word did not get it."""

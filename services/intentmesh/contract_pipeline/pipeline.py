@@ -1,0 +1,228 @@
+"""From sources to a verified deployment, stage by stage. One that fails stops it; what passed is not done again."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from intentmesh.chain.records import TransactionHash
+from intentmesh.contract_pipeline.acceptances import Acceptances
+from intentmesh.contract_pipeline.artifacts import Artifacts
+from intentmesh.contract_pipeline.audit import run_gate
+from intentmesh.contract_pipeline.bundle import Explorer
+from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
+from intentmesh.contract_pipeline.errors import InvalidRecordError, PipelineError
+from intentmesh.contract_pipeline.gates import Gate
+from intentmesh.contract_pipeline.journal import Journal, fingerprint
+from intentmesh.contract_pipeline.networks import NetworkTarget
+from intentmesh.contract_pipeline.plan import ChainPlan, plan_network
+from intentmesh.contract_pipeline.record import DeploymentRecord, make_record, read_record, record_path
+from intentmesh.contract_pipeline.reports import Finding, GateReport, Verdict
+from intentmesh.contract_pipeline.workspace import Workspace
+from intentmesh.domain.keccak import keccak
+from intentmesh.domain.types import Address, ChainId
+from intentmesh.transactions.signers import Signer
+
+DEPLOY = "deploy"
+VERIFY = "verify"
+INTEGRATION = "integration tests"
+
+# Runs real intents on the recorded deployment and tells what went wrong, nothing in a good run.
+LiveTest = Callable[[DeploymentRecord], Awaitable[Sequence[str]]]
+Watcher = Callable[[GateReport], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One network that is deployed to: its name, its configuration, where its chains answer, who pays."""
+
+    name: str
+    target: NetworkTarget
+    # By chain id.
+    urls: Mapping[int, str]
+    signer: Signer
+
+    @property
+    def local_urls(self) -> Mapping[int, str]:
+        return {chain.chain_id: self.urls[chain.chain_id] for chain in self.target.chains if chain.local}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far it came. `record` is None when a stage failed, or nothing was to be recorded."""
+
+    stages: tuple[GateReport, ...]
+    record: DeploymentRecord | None
+    transactions: int
+
+    @property
+    def verdict(self) -> Verdict:
+        failed = any(stage.verdict is Verdict.FAILED for stage in self.stages)
+        return Verdict.FAILED if failed else Verdict.PASSED
+
+
+class Pipeline:
+    """All stages for one network. Raises PipelineError and ChainUnavailable; findings are results, not errors."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        data_dir: Path,
+        gates: Sequence[Gate],
+        acceptances: Acceptances,
+        explorer: Explorer,
+        live_test: LiveTest | None,
+        tools: Mapping[str, str],
+        watcher: Watcher = lambda _: None,
+    ) -> None:
+        self._workspace = workspace
+        self._data_dir = data_dir
+        self._gates = gates
+        self._acceptances = acceptances
+        self._explorer = explorer
+        self._live_test = live_test
+        self._tools = tools
+        self._watcher = watcher
+
+    async def run(self, deployment: Deployment, *, resume: bool, dry_run: bool) -> Outcome:
+        """Gates, deployment, verification, live tests, record. A dry run sends to the given chains, forks of the real
+        ones, and leaves no record."""
+        mark = fingerprint(self._workspace.contracts, deployment.target.model_dump_json())
+        journal = Journal(self._data_dir / "journals" / f"{deployment.name}-{deployment.target.version}.json", mark)
+        journal.load(resume=resume)
+        stages = self._pass_gates(journal)
+        if _failed(stages):
+            return Outcome(tuple(stages), None, 0)
+        artifacts = Artifacts(self._workspace.artifacts)
+        plans = plan_network(deployment.target, artifacts)
+        self._require_predecessor(deployment, plans)
+        deployed = await self._deploy(deployment, plans, artifacts, stages, None if dry_run else journal)
+        transactions = sum(one.sent for one in deployed)
+        if _failed(stages):
+            return Outcome(tuple(stages), None, transactions)
+        record = make_record(
+            deployment.name,
+            deployment.target,
+            plans,
+            deployed,
+            artifacts,
+            deployment.local_urls,
+            stages,
+            mark,
+            self._tools,
+        )
+        if dry_run:
+            return Outcome(tuple(stages), None, transactions)
+        record = await self._test_live(record, stages, journal)
+        if _failed(stages):
+            return Outcome(tuple(stages), None, transactions)
+        for one in deployed:
+            self._explorer.publish(one, artifacts, self._workspace.contracts)
+        record.write(record_path(self._data_dir, deployment.name, deployment.target.version))
+        journal.close()
+        return Outcome(tuple(stages), record, transactions)
+
+    def _pass_gates(self, journal: Journal) -> list[GateReport]:
+        stages: list[GateReport] = []
+        for gate in self._gates:
+            report = journal.passed(gate.name) or run_gate(gate, self._workspace, self._acceptances)
+            self._conclude(report, stages, journal)
+            if _failed(stages):
+                break
+        return stages
+
+    async def _deploy(
+        self,
+        deployment: Deployment,
+        plans: Sequence[ChainPlan],
+        artifacts: Artifacts,
+        stages: list[GateReport],
+        journal: Journal | None,
+    ) -> list[Deployed]:
+        """Neither of these stages is ever taken from the journal: the chain itself knows, and asking it is cheap. What
+        is sent is noted there; a dry run, on forks that will be gone, has none."""
+        known = self._known_transactions(deployment)
+        deployed: list[Deployed] = []
+        findings: list[Finding] = []
+        began = time.monotonic()
+        verifying = 0.0
+        for plan in plans:
+            url = deployment.urls[plan.chain_id]
+            async with ChainDeployer(plan, url, deployment.signer, artifacts) as deployer:
+                if plan.chain.local:
+                    await deployer.prepare_local()
+                there = await self._deploy_chain(deployer, plan.chain_id, known.get(plan.chain_id, {}), journal)
+                started = time.monotonic()
+                findings += await deployer.verify(there)
+                verifying += time.monotonic() - started
+            deployed += there
+        sent = sum(one.sent for one in deployed)
+        figures = {f"{one.chain_id}/{one.planned.role}": "0x" + one.address.hex() for one in deployed}
+        summary = f"{len(deployed)} contracts on {len(plans)} chains, {sent} transactions"
+        spent = time.monotonic() - began - verifying
+        self._conclude(GateReport(DEPLOY, (), summary, figures, seconds=spent), stages)
+        summary = f"{len(deployed)} contracts are what was compiled and configured"
+        self._conclude(GateReport(VERIFY, tuple(findings), summary, seconds=verifying), stages)
+        return deployed
+
+    async def _deploy_chain(
+        self,
+        deployer: ChainDeployer,
+        chain_id: ChainId,
+        known: Mapping[Address, TransactionHash],
+        journal: Journal | None,
+    ) -> list[Deployed]:
+        if journal is None:
+            return await deployer.deploy(known)
+        return await deployer.deploy(
+            {**known, **journal.transactions(chain_id)},
+            lambda address, transaction: journal.remember(chain_id, address, transaction),
+        )
+
+    async def _test_live(
+        self, record: DeploymentRecord, stages: list[GateReport], journal: Journal
+    ) -> DeploymentRecord:
+        if self._live_test is None:
+            return record
+        report = journal.passed(INTEGRATION)
+        if report is None:
+            began = time.monotonic()
+            problems = await self._live_test(record)
+            findings = tuple(Finding(INTEGRATION, "intent", record.network_name, problem) for problem in problems)
+            report = GateReport(
+                INTEGRATION, findings, "real intents from signature to settlement", seconds=time.monotonic() - began
+            )
+        self._conclude(report, stages, journal)
+        return record.model_copy(update={"stages": tuple(stage.to_json() for stage in stages)})
+
+    def _conclude(self, report: GateReport, stages: list[GateReport], journal: Journal | None = None) -> None:
+        stages.append(report)
+        if journal is not None and report.verdict is Verdict.PASSED:
+            journal.add(report)
+        self._watcher(report)
+
+    def _known_transactions(self, deployment: Deployment) -> Mapping[int, Mapping[Address, TransactionHash]]:
+        path = record_path(self._data_dir, deployment.name, deployment.target.version)
+        return read_record(path).transactions() if path.exists() else {}
+
+    def _require_predecessor(self, deployment: Deployment, plans: Sequence[ChainPlan]) -> None:
+        """The same code must have stood its tests on the network that comes before."""
+        before = deployment.target.after
+        if before is None:
+            return
+        path = record_path(self._data_dir, before, deployment.target.version)
+        try:
+            record = read_record(path)
+        except InvalidRecordError:
+            fault = f"{deployment.name} comes after {before}, which has no record: deploy there first"
+            raise PipelineError(fault) from None
+        tested = {contract.name: contract.runtime_code_hash for contract in record.contracts}
+        artifacts = Artifacts(self._workspace.artifacts)
+        for name in {contract.name for plan in plans for contract in plan.contracts}:
+            code = "0x" + keccak(artifacts.runtime_template(name).code).hex()
+            if tested.get(name) != code:
+                raise PipelineError(f"{name} on {before} has other code than this one: deploy there first")
+
+
+def _failed(stages: Sequence[GateReport]) -> bool:
+    return bool(stages) and stages[-1].verdict is Verdict.FAILED

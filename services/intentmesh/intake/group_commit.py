@@ -1,0 +1,286 @@
+"""Group commit: accepts that wait at the same time become durable in one transaction, written by one writer.
+
+Nobody is answered before the commit of the group. A group that fails for the sake of one of its members is stored again
+one by one, so that nobody suffers for another; a store that is away fails all of them, and then nothing is known to be
+stored (a caller that asks again finds it, if it was).
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+import structlog
+
+from intentmesh.domain.errors import AlreadyExists, ResourceExhausted, Unavailable
+from intentmesh.domain.lifecycle import accepted
+from intentmesh.domain.types import IntentId, format_intent_id
+from intentmesh.intake.announce import Announcer
+from intentmesh.intake.findings import duplicate_nonce, refusal
+from intentmesh.intake.metrics import GROUP_SECONDS, GROUP_SIZE
+from intentmesh.intake.store_errors import reaching_the_store
+from intentmesh.store import admission
+from intentmesh.store.admission import NonceKey, RequestKey, Standing
+from intentmesh.store.intents import NewIntent, RequestIdUse
+from intentmesh.store.pool import Connection, Pool
+from intentmesh.v1.error_pb2 import ErrorReason
+from intentmesh.v1.event_pb2 import IntentEvent
+from intentmesh.v1.intent_pb2 import IntentStatus
+
+log = structlog.get_logger()
+
+ACCEPTED = accepted()
+ACCEPTED_MESSAGE = "Accepted; solvers will be asked for offers."
+
+# While groups are small it pays to wait this long for company; an accept that is alone does not wait.
+LINGER_SECONDS = 0.002
+_COMPANY = 16
+MAX_GROUP = 512
+# Accepts that wait for the writer; whoever comes later is told to come again.
+MAX_WAITING = 20_000
+_RETRY_SECONDS = 1.0
+_ATTEMPTS = 3
+
+_LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+@dataclass(slots=True)
+class Acceptance:
+    """A stored intent. `created` is false where it was there before."""
+
+    intent_id: IntentId
+    status: "IntentStatus.ValueType"
+    sequence: int
+    created: bool
+
+
+Outcome = Acceptance | Exception
+Done = Callable[[Outcome], None]
+
+
+@dataclass(slots=True)
+class Accept:
+    """One intent on its way into the store. `done` is called once, after the commit; it must not raise."""
+
+    new: NewIntent
+    event: IntentEvent
+    done: Done
+    request: tuple[RequestKey, RequestIdUse] | None = None
+    # The same submission by others at the same time.
+    followers: list[Done] = field(default_factory=list)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Tells everybody who waits for it."""
+        self.done(outcome)
+        if isinstance(outcome, Acceptance) and outcome.created:
+            outcome = Acceptance(outcome.intent_id, outcome.status, outcome.sequence, created=False)
+        for done in self.followers:
+            done(outcome)
+
+
+class GroupCommit:
+    """The one writer of a process. Use as a context manager; leaving it writes what waits."""
+
+    def __init__(self, pool: Pool, announcer: Announcer) -> None:
+        self._pool = pool
+        self._announcer = announcer
+        self._waiting: deque[Accept] = deque()
+        self._woken = asyncio.Event()
+        self._closing = False
+        self._conn: Connection | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._writer = asyncio.create_task(self._write(), name="group commit")
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        self._woken.set()
+        if self._writer is not None:
+            await self._writer
+        await self._drop_connection()
+
+    def add(self, accept: Accept) -> None:
+        """Hands an accept to the writer. Raises ResourceExhausted OVERLOADED when too many wait."""
+        if len(self._waiting) >= MAX_WAITING:
+            raise ResourceExhausted(
+                "The intake has more orders at hand than it can store; try again in a moment.",
+                reason=ErrorReason.ERROR_REASON_OVERLOADED,
+                retry_after=_RETRY_SECONDS,
+            )
+        self._waiting.append(accept)
+        self._woken.set()
+
+    async def _write(self) -> None:
+        last_size = 0
+        while True:
+            if not self._waiting:
+                if self._closing:
+                    return
+                self._woken.clear()
+                await self._woken.wait()
+                continue
+            if 1 < last_size < _COMPANY and len(self._waiting) < _COMPANY:
+                await asyncio.sleep(LINGER_SECONDS)
+            group = self._take_group()
+            last_size = len(group)
+            await self._commit(group)
+
+    def _take_group(self) -> list[Accept]:
+        """Distinct intents and request ids; what repeats one shares its outcome, or waits for the next group."""
+        group: dict[IntentId, Accept] = {}
+        requests: set[RequestKey] = set()
+        later: list[Accept] = []
+        while self._waiting and len(group) < MAX_GROUP:
+            accept = self._waiting.popleft()
+            same = group.get(accept.new.intent_id)
+            if same is not None and same.request == accept.request:
+                same.followers += [accept.done, *accept.followers]
+            elif same is not None or (accept.request is not None and accept.request[0] in requests):
+                later.append(accept)
+            else:
+                group[accept.new.intent_id] = accept
+                if accept.request is not None:
+                    requests.add(accept.request[0])
+        self._waiting.extendleft(reversed(later))
+        return list(group.values())
+
+    async def _commit(self, group: list[Accept]) -> None:
+        GROUP_SIZE.observe(len(group))
+        with GROUP_SECONDS.time():
+            try:
+                outcomes = await self._store(group)
+            except (*_LOST_RACE, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+                log.warning("group_split", size=len(group), error=repr(error))
+                outcomes = [await self._store_alone(accept) for accept in group]
+            except Exception as error:  # noqa: BLE001 (whatever it is, those who wait must hear of it)
+                await self._drop_connection()
+                outcomes = [error for _ in group]
+        self._announcer.announce(
+            [
+                accept.event
+                for accept, outcome in zip(group, outcomes, strict=True)
+                if isinstance(outcome, Acceptance) and outcome.created
+            ]
+        )
+        for accept, outcome in zip(group, outcomes, strict=True):
+            accept.finish(outcome)
+
+    async def _store_alone(self, accept: Accept) -> Outcome:
+        outcome: Outcome = ValueError("at least one attempt is needed")
+        for _ in range(_ATTEMPTS):
+            try:
+                (outcome,) = await self._store([accept])
+            except _LOST_RACE as error:
+                outcome = error
+                continue
+            except Exception as error:  # noqa: BLE001 (as above)
+                await self._drop_connection()
+                outcome = error
+            break
+        return outcome
+
+    async def _store(self, group: Sequence[Accept]) -> list[Outcome]:
+        """The outcome of each member, all of it committed."""
+        with reaching_the_store():
+            return await self._store_at(await self._connection(), group)
+
+    async def _store_at(self, conn: Connection, group: Sequence[Accept]) -> list[Outcome]:
+        asked = {accept.request[0]: accept.request[1] for accept in group if accept.request is not None}
+        if not asked:
+            # One statement is a transaction of its own, and spares two round trips.
+            return await _insert(conn, group)
+        async with conn.transaction():
+            return await _insert_with_request_ids(conn, group, asked)
+
+    async def _connection(self) -> Connection:
+        if self._conn is not None and self._conn.is_closed():
+            await self._drop_connection()
+        if self._conn is None:
+            self._conn = await self._pool.acquire()
+        return self._conn
+
+    async def _drop_connection(self) -> None:
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            with contextlib.suppress(Exception):
+                await self._pool.release(conn)
+
+
+async def _insert(conn: Connection, group: Sequence[Accept]) -> list[Outcome]:
+    rows = [(accept.new, accept.event.SerializeToString()) for accept in group]
+    stored = await admission.insert_intents(conn, ACCEPTED, ACCEPTED_MESSAGE, rows)
+    if len(stored) == len(group):
+        return [_created(accept) for accept in group]
+    missing = [accept for accept in group if accept.new.intent_id not in stored]
+    standing = await admission.standing_of(conn, [accept.new.intent_id for accept in missing])
+    keys = {accept.new.intent_id: key for accept in missing if (key := _nonce_key(accept.new)) is not None}
+    holders = await admission.nonce_holders(conn, list(keys.values()))
+    return [
+        _created(accept)
+        if accept.new.intent_id in stored
+        else _found_or_refused(accept, standing, holders, keys.get(accept.new.intent_id))
+        for accept in group
+    ]
+
+
+async def _insert_with_request_ids(
+    conn: Connection, group: Sequence[Accept], asked: dict[RequestKey, RequestIdUse]
+) -> list[Outcome]:
+    mine = await admission.claim_request_ids(conn, asked)
+    used = await admission.get_request_ids(conn, [key for key in asked if key not in mine])
+    reused = {key for key, use in used.items() if use.body_hash != asked[key].body_hash}
+    fit = [accept for accept in group if accept.request is None or accept.request[0] not in reused]
+    outcomes = dict(zip((accept.new.intent_id for accept in fit), await _insert(conn, fit), strict=True)) if fit else {}
+    # A refused order leaves its request id free for the one that is right.
+    in_vain = [
+        accept.request[0]
+        for accept in fit
+        if accept.request is not None
+        and accept.request[0] in mine
+        and isinstance(outcomes[accept.new.intent_id], Exception)
+    ]
+    if in_vain:
+        await admission.give_up_request_ids(conn, in_vain)
+    return [outcomes.get(accept.new.intent_id) or _request_id_reused() for accept in group]
+
+
+def _created(accept: Accept) -> Acceptance:
+    return Acceptance(accept.new.intent_id, ACCEPTED.status, 1, created=True)
+
+
+def _found_or_refused(
+    accept: Accept,
+    standing: dict[IntentId, Standing],
+    holders: dict[NonceKey, IntentId],
+    key: NonceKey | None,
+) -> Outcome:
+    found = standing.get(accept.new.intent_id)
+    if found is not None:
+        return Acceptance(accept.new.intent_id, found.status, found.sequence, created=False)
+    holder = holders.get(key) if key is not None else None
+    if holder is not None:
+        return refusal([duplicate_nonce(format_intent_id(holder))])
+    # Whoever was in the way has gone meanwhile.
+    return Unavailable(
+        "The order met another one that was just removed; try again.",
+        reason=ErrorReason.ERROR_REASON_STORE_UNAVAILABLE,
+        retry_after=_RETRY_SECONDS,
+    )
+
+
+def _nonce_key(new: NewIntent) -> NonceKey | None:
+    return None if new.permit2_nonce is None else NonceKey(new.origin_chain_id, new.user, new.permit2_nonce)
+
+
+def _request_id_reused() -> AlreadyExists:
+    return AlreadyExists(
+        "This request id was used with another body.", reason=ErrorReason.ERROR_REASON_REQUEST_ID_REUSED
+    )

@@ -1,0 +1,237 @@
+"""The policy as a file that may change while the intake runs. Each change leaves a line in the log; a file that cannot
+be used changes nothing, and says so.
+
+    intake_enabled = true
+    banned_users = ["0x…"]
+    maximum_open_intents_per_user = 1000
+    minimum_value = "1"
+    smallest_return = "0.5"
+    [prices]                          # of a whole token, by its symbol in the network file
+    USDC = "1"
+    [delegations]                     # who may act for which users; "*" for all of them
+    "service:shop" = ["0x…"]
+    [limits]
+    requests_per_minute = 1000
+    new_intents_per_15_minutes = 100
+    user_intents_per_15_minutes = 100
+    [service_limits]
+    requests_per_minute = 600000
+
+What the file does not name is as the settings say.
+"""
+
+import asyncio
+import hashlib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from intentmesh.chain.config import ConfiguredAddress, NetworkConfig
+from intentmesh.domain.types import Address, ChainId, format_address
+from intentmesh.intake.leases import Limit
+from intentmesh.intake.metrics import POLICY_CHANGES
+from intentmesh.intake.policy import Policy, Prices, Terms
+from intentmesh.intake.rate_limits import Limits
+from intentmesh.rpc.access import Delegations, delegations_of
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 1.0
+_MAX_SHOWN = 20
+
+Seconds = Annotated[int | None, Field(ge=0)]
+PositiveSeconds = Annotated[int | None, Field(gt=0)]
+Count = Annotated[int | None, Field(ge=1)]
+Value = Annotated[Decimal | None, Field(ge=0)]
+
+
+class InvalidPolicyError(ValueError):
+    """The file cannot be used; the message says where it is wrong."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LimitsModel(_Model):
+    """Limits of one class of callers."""
+
+    requests_per_minute: Count = None
+    new_intents_per_15_minutes: Count = None
+    user_intents_per_15_minutes: Count = None
+
+    def over(self, limits: Limits) -> Limits:
+        """Those limits, with what is named here instead."""
+        return Limits(
+            requests=Limit(self.requests_per_minute or limits.requests.amount, limits.requests.seconds),
+            new_intents=Limit(self.new_intents_per_15_minutes or limits.new_intents.amount, limits.new_intents.seconds),
+            user_intents=Limit(
+                self.user_intents_per_15_minutes or limits.user_intents.amount, limits.user_intents.seconds
+            ),
+        )
+
+
+class PolicyModel(_Model):
+    """The file."""
+
+    intake_enabled: bool | None = None
+    minimum_fill_seconds: Seconds = None
+    maximum_fill_seconds: PositiveSeconds = None
+    maximum_lock_seconds: PositiveSeconds = None
+    attestation_margin_seconds: Seconds = None
+    finalise_margin_seconds: Seconds = None
+    maximum_open_intents_per_user: Count = None
+    callbacks_allowed: bool | None = None
+    banned_users: frozenset[ConfiguredAddress] | None = None
+    banned_recipients: frozenset[ConfiguredAddress] | None = None
+    banned_tokens: frozenset[ConfiguredAddress] | None = None
+    minimum_value: Value = None
+    maximum_value: Value = None
+    minimum_margin: Decimal | None = None
+    smallest_return: Annotated[Decimal | None, Field(ge=0, le=1)] = None
+    prices: Mapping[str, Decimal] | None = None
+    delegations: Mapping[str, tuple[str, ...]] | None = None
+    limits: LimitsModel = LimitsModel()
+    service_limits: LimitsModel = LimitsModel()
+
+
+class PolicyFile:
+    """Holds the terms as of now; `apply` is told of each change, the first terms included."""
+
+    def __init__(
+        self, base: Terms, network: NetworkConfig, path: Path | None, apply: Callable[[Terms], None] = lambda _: None
+    ) -> None:
+        self._base = base
+        self._network = network
+        self._path = path
+        self._apply = apply
+        self._version: str | None = None
+        self._refused: str | None = None
+        self.terms = base
+        if path is not None:
+            content = _content(path)
+            self.terms = read_terms(content, base, network)
+            self._version = _version(content)
+        apply(self.terms)
+
+    def policy(self) -> Policy:
+        """As of now."""
+        return self.terms.policy
+
+    async def watch(self) -> None:
+        """Takes changes over within about a second, for ever."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Takes the file over if it has changed and can be used."""
+        if self._path is None:
+            return
+        try:
+            content = _content(self._path)
+        except InvalidPolicyError as error:
+            self._refuse("", error)
+            return
+        version = _version(content)
+        if version in (self._version, self._refused):
+            return
+        try:
+            terms = read_terms(content, self._base, self._network)
+        except InvalidPolicyError as error:
+            self._refuse(version, error)
+            return
+        before, self.terms = self.terms, terms
+        self._version, self._refused = version, None
+        self._apply(terms)
+        POLICY_CHANGES.labels("applied").inc()
+        log.warning("policy_changed", file=str(self._path), sha256=version, changes=changes(before, terms))
+
+    def _refuse(self, version: str, error: InvalidPolicyError) -> None:
+        if version == self._refused:
+            return
+        self._refused = version
+        POLICY_CHANGES.labels("refused").inc()
+        log.error("policy_refused", file=str(self._path), sha256=version, error=str(error))
+
+
+def read_terms(content: bytes, base: Terms, network: NetworkConfig) -> Terms:
+    """The terms that the file's content makes of `base`. Raises InvalidPolicyError."""
+    try:
+        model = PolicyModel.model_validate(tomllib.loads(content.decode()))
+        named = {
+            field.name: getattr(model, field.name)
+            for field in fields(Policy)
+            if field.name not in ("prices", "delegations") and getattr(model, field.name) is not None
+        }
+        policy = replace(base.policy, **named)
+        if model.prices is not None:
+            policy = replace(policy, prices=_prices(model.prices, network))
+        if model.delegations is not None:
+            policy = replace(policy, delegations=_delegations(model.delegations))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise InvalidPolicyError(f"{place}: {fault['msg']}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidPolicyError(f"is not TOML: {error}") from error
+    return Terms(policy, model.limits.over(base.limits), model.service_limits.over(base.service_limits))
+
+
+def changes(before: Terms, after: Terms) -> dict[str, Any]:
+    """What differs, for people: by field, what was and what is; of sets, what came and what went."""
+    found: dict[str, Any] = {}
+    pairs: list[tuple[str, Any, Any]] = [
+        (field.name, getattr(before.policy, field.name), getattr(after.policy, field.name)) for field in fields(Policy)
+    ]
+    pairs += [("limits", before.limits, after.limits), ("service_limits", before.service_limits, after.service_limits)]
+    for name, old, new in pairs:
+        if old == new:
+            continue
+        if isinstance(old, frozenset) and isinstance(new, frozenset):
+            found[name] = {"added": _shown(new - old), "removed": _shown(old - new)}
+        else:
+            found[name] = {"before": str(old), "after": str(new)}
+    return found
+
+
+def _shown(addresses: frozenset[Address]) -> list[str]:
+    texts = sorted(format_address(address) for address in addresses)
+    return texts if len(texts) <= _MAX_SHOWN else [*texts[:_MAX_SHOWN], f"and {len(texts) - _MAX_SHOWN} more"]
+
+
+def _prices(prices: Mapping[str, Decimal], network: NetworkConfig) -> Prices:
+    known = {symbol for chain in network.chains for symbol in chain.tokens}
+    for symbol in prices:
+        if symbol not in known:
+            raise InvalidPolicyError(f"prices.{symbol}: no chain has a token of this symbol")
+    return {
+        (ChainId(chain.chain_id), token.address): prices[symbol] / Decimal(10) ** token.decimals
+        for chain in network.chains
+        for symbol, token in chain.tokens.items()
+        if symbol in prices
+    }
+
+
+def _delegations(listed: Mapping[str, tuple[str, ...]]) -> Delegations:
+    try:
+        return delegations_of(listed)
+    except ValueError as error:
+        raise InvalidPolicyError(f"delegations: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidPolicyError(f"{path}: {error.strerror or error}") from error
+
+
+def _version(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,143 @@
+"""SubmitIntents: one stream of orders, worked on as they come, answered as they are done.
+
+A window bounds what a stream has in hand: the orders whose outcome is open and the results that are not sent yet. A
+full window stops the reading, which HTTP/2 tells the sender. Results that wait while a message is sent go out together
+in the next one.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+
+from intentmesh.domain.errors import MeshError
+from intentmesh.intake import answers
+from intentmesh.intake.admission import Admission, Assessment
+from intentmesh.intake.caller import Caller
+from intentmesh.intake.group_commit import Outcome
+from intentmesh.intake.rate_limits import Budget, LimitReached, RateLimiter
+from intentmesh.rpc.validation import RequestValidator
+from intentmesh.v1 import intake_service_pb2 as pb
+
+# Orders whose outcome is open, and results that are not sent.
+WINDOW_ITEMS = 1024
+# Results in one message.
+MAX_RESULTS = 512
+# Orders checked before others get their turn; one takes about a tenth of a millisecond.
+_ITEMS_IN_A_ROW = 32
+# Orders that ask the store or the chain at a time.
+_EXAMINED_AT_A_TIME = 32
+
+
+class Submissions:
+    """One stream of one caller."""
+
+    def __init__(self, admission: Admission, limiter: RateLimiter, validator: RequestValidator, caller: Caller) -> None:
+        self._admission = admission
+        self._limiter = limiter
+        self._validator = validator
+        self._caller = caller
+        self._results: list[pb.SubmitIntentResult] = []
+        self._open = 0
+        self._reading = True
+        self._fault: Exception | None = None
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._examining = asyncio.Semaphore(_EXAMINED_AT_A_TIME)
+        self._examinations: set[asyncio.Task[None]] = set()
+
+    async def answers(
+        self, messages: AsyncIterator[pb.SubmitIntentsRequest]
+    ) -> AsyncGenerator[pb.SubmitIntentsResponse, None]:
+        """One result for each item, in the order in which they are done. What ends the stream is raised at its end."""
+        reader = asyncio.create_task(self._read(messages), name="submissions")
+        try:
+            while self._reading or self._open or self._results:
+                if not self._results:
+                    self._news.clear()
+                    await self._news.wait()
+                    continue
+                ready, self._results = self._results[:MAX_RESULTS], self._results[MAX_RESULTS:]
+                self._room.set()
+                yield pb.SubmitIntentsResponse(results=ready)
+            if self._fault is not None:
+                raise self._fault
+        finally:
+            for task in (reader, *self._examinations):
+                task.cancel()
+            await asyncio.gather(reader, *self._examinations, return_exceptions=True)
+
+    async def _read(self, messages: AsyncIterator[pb.SubmitIntentsRequest]) -> None:
+        try:
+            async for message in messages:
+                await self._take(message)
+        except Exception as error:  # noqa: BLE001 (raised by `answers` when what is in hand has been answered)
+            self._fault = error
+        finally:
+            self._reading = False
+            self._news.set()
+
+    async def _take(self, message: pb.SubmitIntentsRequest) -> None:
+        items = message.items
+        self._require_items(message)
+        await self._limiter.count(Budget.REQUESTS, self._caller)
+        grant = await self._limiter.take(Budget.NEW_INTENTS, self._caller, len(items))
+        await self._wait_for_room(len(items))
+        for start in range(0, grant.granted, _ITEMS_IN_A_ROW):
+            if start:
+                await asyncio.sleep(0)
+            for item in items[start : min(start + _ITEMS_IN_A_ROW, grant.granted)]:
+                self._begin(item)
+        if grant.granted < len(items):
+            self._refuse(items[grant.granted :], LimitReached(Budget.NEW_INTENTS, grant))
+
+    def _begin(self, item: pb.SubmitIntentItem) -> None:
+        """One bad item spoils nothing: whatever goes wrong becomes its own result."""
+        self._open += 1
+        try:
+            assessment = self._admission.assess(item.intent, self._caller)
+            if self._admission.admit_now(assessment, self._caller):
+                self._hand_over(item, assessment)
+                return
+        except Exception as error:  # noqa: BLE001 (the interceptor's work, item by item)
+            self._finish(item, error)
+            return
+        task = asyncio.create_task(self._examine(item, assessment))
+        self._examinations.add(task)
+        task.add_done_callback(self._examinations.discard)
+
+    async def _examine(self, item: pb.SubmitIntentItem, assessment: Assessment) -> None:
+        try:
+            async with self._examining:
+                stored = await self._admission.examine(assessment, self._caller)
+            if stored is None:
+                self._hand_over(item, assessment)
+                return
+            self._finish(item, stored)
+        except Exception as error:  # noqa: BLE001 (as above)
+            self._finish(item, error)
+
+    def _hand_over(self, item: pb.SubmitIntentItem, assessment: Assessment) -> None:
+        self._admission.begin(assessment, self._caller, lambda outcome: self._finish(item, outcome))
+
+    def _finish(self, item: pb.SubmitIntentItem, outcome: Outcome) -> None:
+        self._open -= 1
+        self._results.append(answers.result(item, outcome))
+        self._news.set()
+        self._room.set()
+
+    def _refuse(self, items: Iterable[pb.SubmitIntentItem], error: MeshError) -> None:
+        for item in items:
+            self._open += 1
+            self._finish(item, error)
+
+    async def _wait_for_room(self, count: int) -> None:
+        while (in_hand := self._open + len(self._results)) and in_hand + count > WINDOW_ITEMS:
+            self._room.clear()
+            await self._room.wait()
+
+    def _require_items(self, message: pb.SubmitIntentsRequest) -> None:
+        """The items are validated one by one; here only that there are some, and not too many."""
+        if 0 < len(message.items) <= answers.MAX_ITEMS:
+            return
+        self._validator.check(
+            pb.SubmitIntentsRequest(items=[pb.SubmitIntentItem(item_id=item.item_id) for item in message.items])
+        )

@@ -1,0 +1,1 @@
+"""What the intake does in a second on one core, and where the time goes."""

@@ -1,0 +1,195 @@
+"""`make bench BENCH=intake`: what one process on one core accepts in a second, durably and with all checks on."""
+
+import argparse
+import asyncio
+import re
+import tempfile
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+from pathlib import Path
+from urllib.request import urlopen
+
+import uvloop
+
+from tests.benchmarks.intake.filling import fill
+from tests.benchmarks.intake.layers import costs
+from tests.benchmarks.intake.load import Load, Run
+from tests.benchmarks.intake.orders import NONCES_PER_WORD, Orders, make_users
+from tests.benchmarks.intake.world import CALLER, Server, World, started
+from tests.benchmarks.results import Results
+
+USERS = 1000
+UNARY_IN_FLIGHT = 64
+STREAMS, STREAM_WINDOW = 8, 512
+SINGLE_STREAMS, SINGLE_WINDOW = 32, 32
+HEADLINE = {"stream64", "stream1", "unary"}
+PARTS = ("layers", "stream64", "stream1", "unary", "workers", "filled")
+_CACHE = re.compile(r'^intake_cache_reads_total\{cache="\w+",result="(hit|miss)"\} ([0-9.e+]+)$', re.MULTILINE)
+
+
+class Benchmark:
+    """One run of all parts; `scale` shortens the loads."""
+
+    def __init__(self, world: World, orders: Orders, results: Results, scale: float) -> None:
+        self._world = world
+        self._orders = orders
+        self._results = results
+        self._scale = scale
+
+    async def headline(self, parts: Collection[str]) -> None:
+        """One process: streams of full messages, streams of single items, calls, latency."""
+        async with self._world.intake("bench_headline") as server:
+            load = await self._warm_load(server)
+            if "stream64" in parts:
+                await self._measured(server, "intake_stream64_per_s", *self._stream64(load, 96_000))
+                await self._warm(load)
+            if "stream1" in parts:
+                await self._measured(server, "intake_stream1_per_s", *self._stream1(load, 40_000))
+                await self._warm(load)
+            if "unary" in parts:
+                unary = await self._measured(server, "intake_unary_per_s", *self._unary(load, 20_000))
+                await self._warm(load)
+                await self._latency(load, 0.8 * unary.per_second)
+            self._caches(server)
+            await load.close()
+
+    async def workers(self) -> None:
+        """The server's CPU time per accept with two workers over that with one, under the same load."""
+        costs = []
+        for workers in (1, 2):
+            async with self._world.intake(f"bench_workers{workers}", workers=workers) as server:
+                load = await self._warm_load(server, channels=8)
+                requests = self._orders.unary(self._count(15_000))
+                work = partial(load.unary, requests, 2 * UNARY_IN_FLIGHT)
+                costs.append(await _cpu_per_accept(server, work))
+                await load.close()
+        ratio = costs[1] / costs[0]
+        self._results.add("intake_workers2_cpu_ratio", ratio, "ratio", one_us=_us(costs[0]), two_us=_us(costs[1]))
+
+    async def filled(self, count: int) -> None:
+        """The rate with many intents in the store over the rate with none."""
+        rates = []
+        for database, intents in (("bench_empty", 0), ("bench_filled", count)):
+            await fill(await self._world.postgres.create_database(database), intents)
+            async with self._world.intake(database) as server:
+                load = await self._warm_load(server)
+                run, _, cpu = await _timed(server, self._stream64(load, 64_000)[0])
+                rates.append((run.per_second, cpu / run.created))
+                await load.close()
+        (empty, empty_cpu), (filled, filled_cpu) = rates
+        self._results.add(
+            "intake_5m_ratio",
+            filled / empty,
+            "ratio",
+            intents=count,
+            empty_per_s=round(empty),
+            filled_per_s=round(filled),
+            empty_cpu_us=_us(empty_cpu),
+            filled_cpu_us=_us(filled_cpu),
+        )
+
+    def layers(self) -> None:
+        """Microseconds of each layer."""
+        (raw,) = self._orders.unary(1)
+        for name, value in costs(self._world.network, raw).items():
+            self._results.add("intake_layer_us", value, "us", layer=name)
+
+    async def _warm_load(self, server: Server, channels: int = 4) -> Load:
+        load = Load(server.target, CALLER, channels)
+        await self._warm(load)
+        return load
+
+    async def _warm(self, load: Load) -> None:
+        """One order of each user with the next word of nonces: balances, allowances, nonces and code are known then."""
+        self._orders.next_word()
+        await load.streams(self._orders.messages(USERS, 10), 10, 4, 40)
+
+    def _unary(self, load: Load, count: int) -> tuple[Callable[[], Awaitable[Run]], dict[str, object]]:
+        requests = self._orders.unary(self._count(count))
+        return lambda: load.unary(requests, UNARY_IN_FLIGHT), {"in_flight": UNARY_IN_FLIGHT}
+
+    def _stream64(self, load: Load, count: int) -> tuple[Callable[[], Awaitable[Run]], dict[str, object]]:
+        messages = self._orders.messages(self._count(count), 64)
+        params = {"streams": STREAMS, "window": STREAM_WINDOW, "items_a_message": 64}
+        return lambda: load.streams(messages, 64, STREAMS, STREAM_WINDOW), params
+
+    def _stream1(self, load: Load, count: int) -> tuple[Callable[[], Awaitable[Run]], dict[str, object]]:
+        messages = self._orders.messages(self._count(count), 1)
+        params = {"streams": SINGLE_STREAMS, "window": SINGLE_WINDOW, "items_a_message": 1}
+        return lambda: load.streams(messages, 1, SINGLE_STREAMS, SINGLE_WINDOW), params
+
+    async def _measured(
+        self, server: Server, name: str, work: Callable[[], Awaitable[Run]], params: dict[str, object]
+    ) -> Run:
+        run, busy, cpu = await _timed(server, work)
+        per_accept = cpu / run.created
+        self._results.add(
+            name, run.per_second, "1/s", items=run.created, cpu_us=_us(per_accept), cpu_share=busy, **params
+        )
+        # What one whole core would accept: the machine may have other work.
+        self._results.add(f"{name.removesuffix('_per_s')}_per_core_s", 1 / per_accept, "1/s")
+        return run
+
+    async def _latency(self, load: Load, per_second: float) -> None:
+        requests = self._orders.unary(self._count(int(10 * per_second)))
+        run = await load.unary_at(requests, per_second)
+        for share, name in ((0.5, "intake_unary_p50_ms_at_80pct"), (0.99, "intake_unary_p99_ms_at_80pct")):
+            self._results.add(
+                name, run.percentile(share) * 1000, "ms", per_second=round(per_second), calls=len(requests)
+            )
+
+    def _caches(self, server: Server) -> None:
+        found = {"hit": 0.0, "miss": 0.0}
+        for url in server.metrics_urls:
+            with urlopen(url) as answer:  # noqa: S310 (our own server)
+                for result, count in _CACHE.findall(answer.read().decode()):
+                    found[result] += float(count)
+        reads = sum(found.values())
+        self._results.add("intake_cache_hit_ratio", found["hit"] / reads, "ratio", reads=int(reads))
+
+    def _count(self, count: int) -> int:
+        """Per user at most a word of nonces, so that a load stays as warm as it began."""
+        return min(int(count * self._scale), USERS * (NONCES_PER_WORD - 1)) // 64 * 64
+
+
+async def _timed(server: Server, work: Callable[[], Awaitable[Run]]) -> tuple[Run, float, float]:
+    """The run, the share of a core that the server got, and its CPU seconds."""
+    before = server.cpu_seconds()
+    run = await work()
+    cpu = server.cpu_seconds() - before
+    return run, round(cpu / run.seconds, 3), cpu
+
+
+async def _cpu_per_accept(server: Server, work: Callable[[], Awaitable[Run]]) -> float:
+    run, _, cpu = await _timed(server, work)
+    return cpu / run.created
+
+
+def _us(seconds: float) -> float:
+    return round(seconds * 1e6, 1)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the loads")
+    parser.add_argument("--intents", type=int, default=5_000_000, help="in the store that has been in use for long")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
+    options = parser.parse_args()
+    users = make_users(USERS)
+    results = Results("intake")
+    with tempfile.TemporaryDirectory(prefix="intentmesh-bench-") as folder:
+        async with started(Path(folder), [user.address for user in users]) as world:
+            benchmark = Benchmark(world, Orders(world.network, users), results, options.scale)
+            if "layers" in options.only:
+                benchmark.layers()
+            if HEADLINE & set(options.only):
+                await benchmark.headline(options.only)
+            if "workers" in options.only:
+                await benchmark.workers()
+            if "filled" in options.only:
+                await benchmark.filled(options.intents)
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

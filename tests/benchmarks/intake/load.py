@@ -1,0 +1,117 @@
+"""The load: raw bytes over gRPC, answers counted. Runs in the benchmark's own process, on the other core."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+from intentmesh.v1.intake_service_pb2 import SubmitIntentResponse, SubmitIntentsResponse
+
+UNARY = "/intentmesh.v1.IntakeService/SubmitIntent"
+STREAM = "/intentmesh.v1.IntakeService/SubmitIntents"
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of a load. Latencies in seconds, from the moment a request was due."""
+
+    created: int
+    seconds: float
+    latencies: tuple[float, ...] = ()
+
+    @property
+    def per_second(self) -> float:
+        return self.created / self.seconds
+
+    def percentile(self, share: float) -> float:
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+class Load:
+    """Channels to one server, or to the workers that share its port."""
+
+    def __init__(self, target: str, metadata: Metadata, channels: int = 4) -> None:
+        # Connections of their own, so that workers which share a port get their shares.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self._channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(channels)]
+        self._metadata = metadata
+
+    async def close(self) -> None:
+        for channel in self._channels:
+            await channel.close()
+
+    async def unary(self, requests: Sequence[bytes], in_flight: int) -> Run:
+        """As fast as it goes, with so many calls in flight."""
+        calls = [channel.unary_unary(UNARY) for channel in self._channels]
+        waiting = iter(requests)
+        created = 0
+
+        async def work(number: int) -> None:
+            nonlocal created
+            call = calls[number % len(calls)]
+            for request in waiting:
+                answer = await call(request, metadata=self._metadata, timeout=30)
+                created += SubmitIntentResponse.FromString(answer).created
+
+        began = time.perf_counter()
+        await asyncio.gather(*(work(number) for number in range(in_flight)))
+        return Run(created, time.perf_counter() - began)
+
+    async def unary_at(self, requests: Sequence[bytes], per_second: float) -> Run:
+        """At a rate, whatever the server does; late answers count from when their request was due."""
+        calls = [channel.unary_unary(UNARY) for channel in self._channels]
+        latencies: list[float] = []
+        created = 0
+        began = time.perf_counter()
+
+        async def ask(number: int, request: bytes) -> None:
+            nonlocal created
+            due = began + number / per_second
+            call = calls[number % len(calls)]
+            answer = await call(request, metadata=self._metadata, timeout=30)
+            latencies.append(time.perf_counter() - due)
+            created += SubmitIntentResponse.FromString(answer).created
+
+        asked = []
+        for number, request in enumerate(requests):
+            wait = began + number / per_second - time.perf_counter()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            asked.append(asyncio.ensure_future(ask(number, request)))
+        await asyncio.gather(*asked)
+        return Run(created, time.perf_counter() - began, tuple(latencies))
+
+    async def streams(self, messages: Sequence[bytes], items: int, streams: int, window: int) -> Run:
+        """Over so many streams, each with at most `window` items unanswered."""
+        waiting = iter(messages)
+        created = 0
+
+        async def work(number: int) -> None:
+            nonlocal created
+            call = self._channels[number % len(self._channels)].stream_stream(STREAM)(metadata=self._metadata)
+            unanswered, room = 0, asyncio.Event()
+
+            async def send() -> None:
+                nonlocal unanswered
+                for message in waiting:
+                    while unanswered and unanswered + items > window:
+                        room.clear()
+                        await room.wait()
+                    unanswered += items
+                    await call.write(message)
+                await call.done_writing()
+
+            sending = asyncio.ensure_future(send())
+            async for raw in call:
+                results = SubmitIntentsResponse.FromString(raw).results
+                unanswered -= len(results)
+                room.set()
+                created += sum([result.accepted.created for result in results])
+            await sending
+
+        began = time.perf_counter()
+        await asyncio.gather(*(work(number) for number in range(streams)))
+        return Run(created, time.perf_counter() - began)

@@ -1,0 +1,40 @@
+"""The demo, with one service killed at one moment of it: it ends well all the same, and every balance is exact.
+
+Run by `make faults`; `make test` has the shorter form in tests/acceptance/test_kills.py.
+"""
+
+import json
+import subprocess
+
+import psutil
+import pytest
+
+from tests.fixtures.mesh import command_line
+
+SERVICES = ("intake", "solver_registry", "executor", "status", "attester", "solver")
+MOMENTS = ("ACCEPTED", "AUCTION", "AWARDED", "OPENED", "FILLED", "CONFIRMED")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("service", SERVICES)
+def test_demo__service_is_killed_at_a_moment__ends_well(service: str, moment: str) -> None:
+    demo = subprocess.Popen(command_line("demo", "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert demo.stdout is not None
+    killed: int | None = None
+    last: dict[str, object] = {}
+    for line in demo.stdout:
+        last = json.loads(line)
+        if killed is None and last["event"] == "status" and last["phase"] == f"INTENT_PHASE_{moment}":
+            killed = _kill(demo.pid, service)
+    _, errors = demo.communicate(timeout=60)
+
+    assert killed is not None
+    assert demo.returncode == 0, errors
+    assert last["ok"] is True
+
+
+def _kill(demo_pid: int, service: str) -> int:
+    children = psutil.Process(demo_pid).children(recursive=True)
+    victim = next(child for child in children if child.cmdline()[-2:] == ["serve", service])
+    victim.kill()
+    return victim.pid

@@ -1,0 +1,129 @@
+"""Deployments on real Anvil chains: from nothing, again, after a kill, and refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from intentmesh.chain.client import ChainClients
+from intentmesh.chain.config import load_network
+from intentmesh.chain.oracle import AttestedOracle
+from intentmesh.contract_pipeline.errors import PipelineError
+from intentmesh.contract_pipeline.pipeline import DEPLOY, INTEGRATION, VERIFY
+from intentmesh.contract_pipeline.record import DeploymentRecord, read_record, record_path
+from intentmesh.contract_pipeline.reports import Verdict
+from intentmesh.embedded.deployment import local_accounts
+
+from tests.fixtures.servers import LocalChains
+from tests.integration.contract_pipeline.conftest import CountingGate, Site, make_site
+
+
+def record_of(site: Site) -> DeploymentRecord:
+    return read_record(record_path(site.data_dir, "testnet", "1"))
+
+
+async def test_deploy__empty_chains__everything_stands_verified_and_recorded(site: Site) -> None:
+    outcome = await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+    assert outcome.verdict is Verdict.PASSED
+    assert outcome.transactions == 10
+    assert [stage.gate for stage in outcome.stages] == ["counted", DEPLOY, VERIFY]
+    record = record_of(site)
+    assert len(record.contracts) == 10
+    assert all(contract.transaction for contract in record.contracts)
+    # One salt, code and arguments: one address on all chains.
+    assert len({contract.address for contract in record.contracts}) == 5
+
+
+async def test_deploy__again__sends_nothing_and_records_the_same(site: Site) -> None:
+    first = await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+    again = await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+    assert again.transactions == 0
+    assert first.record is not None
+    assert again.record is not None
+    assert again.record.contracts == first.record.contracts
+    assert again.record.network == first.record.network
+
+
+async def test_record__given_as_chains_file__is_the_deployed_network(site: Site) -> None:
+    await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+    network = load_network(record_path(site.data_dir, "testnet", "1"))
+    async with ChainClients(network) as clients:
+        for chain in network.chains:
+            oracle = AttestedOracle(clients.of(chain.chain_id))
+            assert await oracle.threshold() == chain.attestation_threshold == 2
+            assert await oracle.is_attester(local_accounts("attester")[0].address)
+
+
+async def test_deploy__gate_fails__nothing_is_sent(site: Site) -> None:
+    later = CountingGate("later")
+    pipeline = site.pipeline(CountingGate(faults=["a hole"]), later)
+    outcome = await pipeline.run(site.deployment, resume=False, dry_run=False)
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.transactions == 0
+    assert later.asked == 0
+    assert not record_path(site.data_dir, "testnet", "1").exists()
+
+
+async def test_deploy__live_test_fails__no_record(site: Site) -> None:
+    async def failing(_record: DeploymentRecord) -> list[str]:
+        return ["an intent never settled"]
+
+    outcome = await site.pipeline(live_test=failing).run(site.deployment, resume=False, dry_run=False)
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.stages[-1].gate == INTEGRATION
+    assert not record_path(site.data_dir, "testnet", "1").exists()
+
+
+async def test_resume__after_a_failed_live_test__asks_no_gate_again_and_sends_nothing(site: Site) -> None:
+    async def failing(_record: DeploymentRecord) -> list[str]:
+        return ["an intent never settled"]
+
+    async def passing(_record: DeploymentRecord) -> list[str]:
+        return []
+
+    gate = CountingGate()
+    await site.pipeline(gate, live_test=failing).run(site.deployment, resume=False, dry_run=False)
+    outcome = await site.pipeline(gate, live_test=passing).run(site.deployment, resume=True, dry_run=False)
+    assert outcome.verdict is Verdict.PASSED
+    assert (gate.asked, outcome.transactions) == (1, 0)
+
+
+async def test_resume__other_configuration__asks_the_gates_again(site: Site, chains: LocalChains) -> None:
+    async def failing(_record: DeploymentRecord) -> list[str]:
+        return ["an intent never settled"]
+
+    gate = CountingGate()
+    await site.pipeline(gate, live_test=failing).run(site.deployment, resume=False, dry_run=False)
+    other = make_site(chains, site.data_dir, threshold=1)
+    await other.pipeline(gate).run(other.deployment, resume=True, dry_run=False)
+    assert gate.asked == 2
+
+
+async def test_deploy__mainnet_before_testnet__is_refused(chains: LocalChains, tmp_path: Path) -> None:
+    site = make_site(chains, tmp_path, "mainnet", after="testnet")
+    with pytest.raises(PipelineError, match="comes after testnet, which has no record"):
+        await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+
+
+async def test_deploy__mainnet_after_testnet__is_done(chains: LocalChains, site: Site) -> None:
+    await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+    mainnet = make_site(chains, site.data_dir, "mainnet", after="testnet", salt="mainnet")
+    outcome = await mainnet.pipeline().run(mainnet.deployment, resume=False, dry_run=False)
+    assert outcome.verdict is Verdict.PASSED
+    assert outcome.transactions == 10
+
+
+async def test_deploy__dry_run__leaves_no_record(site: Site) -> None:
+    outcome = await site.pipeline().run(site.deployment, resume=False, dry_run=True)
+    assert outcome.verdict is Verdict.PASSED
+    assert outcome.record is None
+    assert not record_path(site.data_dir, "testnet", "1").exists()
+
+
+async def test_bundle__of_every_contract__holds_what_its_metadata_names(site: Site) -> None:
+    await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+    folders = sorted((site.data_dir / "bundles").glob("*/0x*"))
+    assert len(folders) == 10
+    for folder in folders:
+        metadata = json.loads((folder / "metadata.json").read_bytes())
+        assert all((folder / "sources" / path).is_file() for path in metadata["sources"])
+        assert (folder / "creator-tx-hash.txt").read_text().startswith("0x")

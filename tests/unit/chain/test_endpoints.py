@@ -1,0 +1,44 @@
+"""Which of several endpoints' answers counts."""
+
+from collections.abc import Sequence
+
+import pytest
+from intentmesh.chain.endpoints import EndpointPool, _NoAnswerError
+from intentmesh.chain.errors import ChainUnavailable, EndpointError
+from intentmesh.transactions.classification import ErrorClass, classify
+
+REFUSAL = EndpointError(1, -32000, "insufficient funds for gas * price + value")
+OVERLOADED = EndpointError(1, -32603, "internal error")
+
+
+class Endpoint:
+    """Answers every request alike."""
+
+    def __init__(self, answer: Exception | str) -> None:
+        self.answer = answer
+        self.shown = "node"
+        self.failed_until = 0.0
+
+    async def request(self, _method: str, _params: Sequence[object]) -> object:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def pool(*answers: Exception | str) -> EndpointPool:
+    made = EndpointPool(1, (), 1.0)
+    made._endpoints = [Endpoint(answer) for answer in answers]  # type: ignore[misc]  # stand-ins
+    return made
+
+
+@pytest.mark.parametrize("first", [_NoAnswerError("timed out"), OVERLOADED], ids=["silent", "overloaded"])
+async def test_request__refused_after_another_endpoint_may_have_taken_it__outcome_is_unknown(first: Exception) -> None:
+    with pytest.raises(ChainUnavailable) as unknown:
+        await pool(first, REFUSAL).request("eth_sendRawTransaction", "0x", first_error_counts=True)
+    assert classify(unknown.value) is ErrorClass.RETRY_SAME_PAYLOAD
+
+
+async def test_request__refused_by_the_first__is_refused() -> None:
+    with pytest.raises(EndpointError) as refused:
+        await pool(REFUSAL, "0x01").request("eth_sendRawTransaction", "0x", first_error_counts=True)
+    assert classify(refused.value) is ErrorClass.OUT_OF_FUNDS

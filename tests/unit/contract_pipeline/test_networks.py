@@ -1,0 +1,96 @@
+"""The file of networks, and that no secret can stand in it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from intentmesh.chain.config import InvalidNetworkError, load_network
+from intentmesh.contract_pipeline.errors import InvalidNetworksError
+from intentmesh.contract_pipeline.networks import load_networks, read_url
+from intentmesh.embedded.programs import REPOSITORY
+
+ATTESTER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+GOOD = f"""
+[networks.testnet]
+version = "1"
+salt = "x"
+deployer_key = "env:KEY"
+attesters = ["{ATTESTER}"]
+threshold = 1
+[[networks.testnet.chains]]
+chain_id = 5
+name = "five"
+rpc_urls = ["env:RPC"]
+"""
+
+
+def load(tmp_path: Path, text: str) -> object:
+    file = tmp_path / "networks.toml"
+    file.write_text(text)
+    return load_networks(file)["testnet"]
+
+
+def test_networks__of_the_project__are_two_and_mainnet_needs_a_word_and_testnet_first() -> None:
+    networks = load_networks(REPOSITORY / "contracts" / "networks.toml")
+    assert set(networks) == {"testnet", "mainnet"}
+    assert networks["mainnet"].needs_confirmation
+    assert networks["mainnet"].after == "testnet"
+    assert not any(chain.test_tokens for chain in networks["mainnet"].chains)
+
+
+def test_network__unless_told_otherwise__needs_confirmation(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).needs_confirmation  # type: ignore[attr-defined]  # a NetworkTarget
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fault"),
+    [
+        ('deployer_key = "env:KEY"', 'deployer_key = "0x11"', "deployer_key"),
+        ('deployer_key = "env:KEY"', "", "deployer_key is missing"),
+        ("threshold = 1", "threshold = 2", "threshold 2 of only 1"),
+        (f'["{ATTESTER}"]', f'["{ATTESTER}", "{ATTESTER}"]', "twice"),
+        ('rpc_urls = ["env:RPC"]', "", "rpc_urls"),
+        ('rpc_urls = ["env:RPC"]', 'rpc_urls = ["env:RPC"]\nlocal = true', "not both"),
+        ('salt = "x"', 'salt = "x"\nafter = "nowhere"', "nowhere"),
+        ('version = "1"', 'version = "../1"', "version"),
+    ],
+)
+def test_network__with_a_fault__is_refused_by_name(tmp_path: Path, before: str, after: str, fault: str) -> None:
+    with pytest.raises(InvalidNetworksError, match=fault):
+        load(tmp_path, GOOD.replace(before, after))
+
+
+def test_key__written_out_in_the_file__is_not_repeated_in_the_message(tmp_path: Path) -> None:
+    secret = "0x" + "ab" * 32
+    with pytest.raises(InvalidNetworksError) as caught:
+        load(tmp_path, GOOD.replace('"env:KEY"', f'"{secret}"'))
+    assert secret not in str(caught.value)
+
+
+def test_url__by_reference__comes_from_the_environment() -> None:
+    assert read_url("env:RPC", {"RPC": "http://node"}) == "http://node"
+    assert read_url("http://other", {}) == "http://other"
+    with pytest.raises(InvalidNetworksError, match="RPC"):
+        read_url("env:RPC", {})
+
+
+CHAIN = {"chain_id": 5, "name": "five", "rpc_urls": ["env:PIPELINE_TEST_RPC"]}
+CONTRACTS = {"input_settler": ATTESTER, "output_settler": ATTESTER, "oracle": ATTESTER}
+RECORD = json.dumps({"network": {"chains": [{**CHAIN, **CONTRACTS}]}})
+
+
+def test_record_as_chains_file__url_by_reference__is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "testnet-1.json"
+    file.write_text(RECORD)
+    with pytest.raises(InvalidNetworkError, match="PIPELINE_TEST_RPC"):
+        load_network(file)
+    monkeypatch.setenv("PIPELINE_TEST_RPC", "http://node/secret")
+    assert load_network(file).chains[0].rpc_urls == ("http://node/secret",)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"network": 3}', '{"network": {"chains": [{}]}}'])
+def test_record_as_chains_file__something_else__is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "record.json"
+    file.write_text(text)
+    with pytest.raises(InvalidNetworkError):
+        load_network(file)
