@@ -22,11 +22,13 @@ from intentmesh.intake.policy import Terms
 from intentmesh.intake.policy_file import InvalidPolicyError, PolicyFile
 from intentmesh.intake.rate_limits import RateLimiter
 from intentmesh.intake.reading import Reader
+from intentmesh.intake.retention import Retention
 from intentmesh.intake.servicer import IntakeServicer
 from intentmesh.intake.settings import IntakeSettings
 from intentmesh.rpc import server
 from intentmesh.rpc.metrics import start_intent_series_at_zero
 from intentmesh.rpc.settings import SettingsError
+from intentmesh.rpc.supervision import Work
 from intentmesh.rpc.valkey import open_valkey
 from intentmesh.store.hints import HintPublisher
 from intentmesh.store.migrations import migrate
@@ -69,11 +71,17 @@ async def build(settings: IntakeSettings) -> AsyncIterator[server.Service]:
         async def store_answers() -> None:
             await pool.fetchval("SELECT 1")
 
+        background: list[Work] = []
+        if settings.policy_file is not None:
+            background.append(policy.watch)
+        if settings.retention_days:
+            background.append(Retention(pool, settings.retention()).run)
+
         yield server.Service(
             name="intake",
             add=add,
             service_names=(SERVICE_NAME,),
-            background=(policy.watch,) if settings.policy_file is not None else (),
+            background=tuple(background),
             checks={"store": store_answers},
         )
 

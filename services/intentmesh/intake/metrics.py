@@ -20,3 +20,4 @@ CACHE_READS = Counter(
 POLICY_CHANGES = Counter("intake_policy_changes_total", "Changes of the policy file by their result", ["result"])
 for _result in ("applied", "refused"):
     POLICY_CHANGES.labels(_result)
+RETENTION_REMOVED = Counter("intake_retention_removed_total", "Intents taken out of the hot tables")

@@ -10,6 +10,7 @@ from intentmesh.intake.checks.chain import ChainCheckSettings
 from intentmesh.intake.leases import Limit
 from intentmesh.intake.policy import Policy, Terms
 from intentmesh.intake.rate_limits import Limits
+from intentmesh.intake.retention import DAY_SECONDS, RetentionSettings
 from intentmesh.rpc.access import KnownDelegations, delegations_of
 from intentmesh.rpc.settings import CommaSeparated, ServiceSettings
 
@@ -66,6 +67,13 @@ class IntakeSettings(ServiceSettings):
     open_orders_cache_seconds: float = Field(30.0, ge=0)
     """How late this replica learns of a user's intents that others have accepted."""
 
+    retention_days: float = Field(30.0, ge=0)
+    """Intents that are over, and whose deadline and last change are older, are removed. 0: they stay for ever."""
+    retention_interval_seconds: float = Field(60.0, gt=0)
+    retention_batch: int = Field(500, ge=1, le=10_000)
+    retention_export_folder: Path | None = None
+    """Where removed intents are written to first, as gzipped lines of JSON."""
+
     anonymous_lists: bool = False
     """Anyone may list intents. For a mesh on one machine, where there is nobody to hide them from."""
 
@@ -95,6 +103,14 @@ class IntakeSettings(ServiceSettings):
                 self.service_new_intents_per_15_minutes,
                 self.service_user_intents_per_15_minutes,
             ),
+        )
+
+    def retention(self) -> RetentionSettings:
+        return RetentionSettings(
+            keep=self.retention_days * DAY_SECONDS,
+            interval=self.retention_interval_seconds,
+            batch=self.retention_batch,
+            export_folder=self.retention_export_folder,
         )
 
     def chain_checks(self) -> ChainCheckSettings:

@@ -1,0 +1,71 @@
+"""The four indexes of intents serve the queries that they are there for."""
+
+import json
+from typing import Any
+
+import pytest
+from intentmesh.domain.types import Address
+from intentmesh.store.pool import Pool
+from intentmesh.store.queries import load_queries
+
+INTENTS = load_queries("intentmesh.store.queries", "intents")
+RETENTION = load_queries("intentmesh.store.queries", "retention")
+USER = Address(b"\x01" * 20)
+
+_FILL = """
+INSERT INTO intents (intent_id, user_address, type, status, phase, obligation, sequence, order_payload, input_settler,
+                     origin_chain_id, signature, created_at, updated_at, expires_at, message)
+SELECT sha256(int8send(n)), substring(sha256(int8send(n % 500)) FOR 20), 1,
+       CASE WHEN n % 1000 = 0 THEN 4 WHEN n % 7 = 0 THEN 1 ELSE 3 END, 7, 1, 1, '\\x00', decode(repeat('11', 20), 'hex'), 1, '\\x00', at, at, at, ''
+FROM generate_series(1, 20000) AS n, LATERAL (SELECT now() - n * interval '1 minute' AS at) AS t
+"""
+_TRANSACTIONS = """
+INSERT INTO intent_transactions (intent_id, chain_id, hash, kind, status, block_number, gas_used, effective_gas_price)
+SELECT intent_id, 1, sha256(intent_id), 1, 1, 1, 1, 1 FROM intents
+"""
+
+
+@pytest.fixture
+async def filled(pool: Pool) -> Pool:
+    """20,000 intents of 500 users, each with a transaction."""
+    await pool.execute(_FILL)
+    await pool.execute(_TRANSACTIONS)
+    await pool.execute("ANALYZE")
+    return pool
+
+
+LIST = INTENTS["list_intents"]
+CASES = [
+    pytest.param("intents_by_status", LIST, (None, [4], None, None, None, None, None, 50), id="list by status"),
+    pytest.param("intents_by_user", LIST, (USER, [3], None, None, None, None, None, 50), id="list by user and status"),
+    pytest.param("intents_by_user", INTENTS["open_of_users"], ([USER],), id="open intents of a user"),
+    pytest.param("intents_by_age", LIST, (None, None, None, None, None, None, None, 50), id="newest first"),
+    pytest.param("intent_transactions_by_hash", INTENTS["find_by_transaction"], (b"\x02" * 32,), id="by transaction"),
+]
+
+
+@pytest.mark.parametrize(("index", "query", "arguments"), CASES)
+async def test_explain__query__is_served_by_its_index(
+    filled: Pool, index: str, query: str, arguments: tuple[Any, ...]
+) -> None:
+    used = await _nodes(filled, query, arguments)
+    assert index in {node.get("Index Name") for node in used}, used
+    assert "Seq Scan" not in {node["Node Type"] for node in used}
+
+
+async def test_explain__retention__is_served_by_the_expiry(filled: Pool) -> None:
+    before = await filled.fetchval("SELECT now() - interval '13 days 20 hours'")
+    used = await _nodes(filled, RETENTION["lock_expired"], (before, 50))
+    assert "intents_by_expiry" in {node.get("Index Name") for node in used}, used
+    assert ("Seq Scan", "intents") not in {(node["Node Type"], node.get("Relation Name")) for node in used}
+
+
+async def _nodes(pool: Pool, query: str, arguments: tuple[Any, ...]) -> list[dict[str, Any]]:
+    (plan,) = json.loads(await pool.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments))
+    found: list[dict[str, Any]] = []
+    stack = [plan["Plan"]]
+    while stack:
+        node = stack.pop()
+        stack += node.get("Plans", [])
+        found.append(node)
+    return found

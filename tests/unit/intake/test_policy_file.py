@@ -1,0 +1,94 @@
+"""The policy as a file: what it may say, what happens when it changes, and when it cannot be used."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from intentmesh.domain.types import format_address
+from intentmesh.intake.policy import Policy, Terms
+from intentmesh.intake.policy_file import InvalidPolicyError, PolicyFile
+from structlog.testing import capture_logs
+
+from tests.fixtures.orders import OTHER, USER
+from tests.unit.intake.networks import ALPHA, NETWORK
+
+BASE = Terms(Policy(maximum_open_intents_per_user=7, banned_users=frozenset((USER,))))
+
+
+def _file(path: Path, text: str) -> Path:
+    (path / "policy.toml").write_text(text)
+    return path / "policy.toml"
+
+
+def test_policy_file__what_it_names__replaces_the_settings(tmp_path: Path) -> None:
+    text = f"""
+    banned_users = ["{format_address(OTHER)}"]
+    minimum_value = "2.5"
+    [prices]
+    USDC = "1"
+    [delegations]
+    "service:shop" = ["{format_address(USER)}"]
+    [limits]
+    requests_per_minute = 5
+    """
+    terms = PolicyFile(BASE, NETWORK, _file(tmp_path, text)).terms
+    assert terms.policy.banned_users == frozenset((OTHER,))
+    assert terms.policy.maximum_open_intents_per_user == 7
+    assert terms.policy.minimum_value == Decimal("2.5")
+    assert terms.policy.prices[ALPHA.chain_id, ALPHA.tokens["USDC"].address] == Decimal("0.000001")
+    assert terms.policy.delegations == {"service:shop": frozenset(("0x" + USER.hex(),))}
+    assert (terms.limits.requests.amount, terms.limits.new_intents.amount) == (5, 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("banned_users = [", "TOML"),
+        ('banned_users = ["0x12"]', "banned_users"),
+        ("bannedusers = []", "bannedusers"),
+        ('[prices]\nDOGE = "1"', "prices.DOGE"),
+        ('[delegations]\nanonymous = ["*"]', "delegations"),
+        ("[limits]\nrequests_per_minute = 0", "limits.requests_per_minute"),
+    ],
+)
+def test_policy_file__that_cannot_be_used__says_where(tmp_path: Path, text: str, place: str) -> None:
+    with pytest.raises(InvalidPolicyError, match=place):
+        PolicyFile(BASE, NETWORK, _file(tmp_path, text))
+
+
+def test_policy_file__changed__is_taken_over_with_a_line_of_what_changed(tmp_path: Path) -> None:
+    applied: list[Terms] = []
+    path = _file(tmp_path, "")
+    file = PolicyFile(BASE, NETWORK, path, applied.append)
+    _file(tmp_path, f'intake_enabled = false\nbanned_users = ["{format_address(OTHER)}"]')
+    with capture_logs() as logs:
+        file.look()
+        file.look()
+    assert not file.policy().intake_enabled
+    assert applied[-1] is file.terms
+    (line,) = logs
+    assert line["event"] == "policy_changed"
+    assert line["changes"] == {
+        "intake_enabled": {"before": "True", "after": "False"},
+        "banned_users": {"added": [format_address(OTHER)], "removed": [format_address(USER)]},
+    }
+
+
+@pytest.mark.parametrize("text", ["nonsense", None])
+def test_policy_file__broken_or_gone_while_running__changes_nothing_and_says_so_once(
+    tmp_path: Path, text: str | None
+) -> None:
+    path = _file(tmp_path, "intake_enabled = false")
+    file = PolicyFile(BASE, NETWORK, path)
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    with capture_logs() as logs:
+        file.look()
+        file.look()
+    assert not file.policy().intake_enabled
+    assert [line["event"] for line in logs] == ["policy_refused"]
+    _file(tmp_path, "")
+    file.look()
+    assert file.policy().intake_enabled
