@@ -16,7 +16,8 @@ _FILL = """
 INSERT INTO intents (intent_id, user_address, type, status, phase, obligation, sequence, order_payload, input_settler,
                      origin_chain_id, signature, created_at, updated_at, expires_at, message)
 SELECT sha256(int8send(n)), substring(sha256(int8send(n % 500)) FOR 20), 1,
-       CASE WHEN n % 1000 = 0 THEN 4 WHEN n % 7 = 0 THEN 1 ELSE 3 END, 7, 1, 1, '\\x00', decode(repeat('11', 20), 'hex'), 1, '\\x00', at, at, at, ''
+       CASE WHEN n % 1000 = 0 THEN 4 WHEN n % 7 = 0 THEN 1 ELSE 3 END, 7, 1, 1,
+       '\\x00', decode(repeat('11', 20), 'hex'), 1, '\\x00', at, at, at, ''
 FROM generate_series(1, 20000) AS n, LATERAL (SELECT now() - n * interval '1 minute' AS at) AS t
 """
 _TRANSACTIONS = """
