@@ -108,6 +108,16 @@ bench: setup contracts ## benchmarks, or one of them: make bench BENCH=intake; r
 faults: setup contracts ## the fault campaign: services killed at every moment; longer than CI's
 	$(BIN)/pytest --quiet --timeout 600 tests/faults
 
+.PHONY: bench
+BENCH ?= intake
+bench: setup contracts ## benchmarks on real parts, results in build/bench/BENCH.jsonl; BENCH=intake
+	$(BIN)/python -m tests.benchmarks.$(BENCH)
+
+.PHONY: fuzz
+fuzz: setup contracts ## 200,000 hostile calls to every RPC of a mesh of its own [SEED= INPUTS= MAX_SECONDS= REPLAY=file]
+	GRPC_VERBOSITY=NONE $(BIN)/python -m tests.fuzz $(if $(REPLAY),--replay $(REPLAY)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(INPUTS),--inputs $(INPUTS)) $(if $(MAX_SECONDS),--seconds $(MAX_SECONDS))
+
 .PHONY: demo
 demo: setup contracts ## the whole mesh on this machine: three signed intents from signature to settlement
 	@$(BIN)/intentmesh demo

@@ -1,4 +1,4 @@
-"""Valid messages for every RPC, as seeds: some made, some learned from the mesh under attack (ids, tokens, auctions)."""
+"""Valid messages for every RPC, as seeds: some made, some learned from the mesh under attack (tokens)."""
 
 from collections.abc import Callable, Iterable
 from random import Random
@@ -31,8 +31,9 @@ UNKNOWN_INTENT = "0x" + "5e" * 32
 _LEARN_SECONDS = 10.0
 # Tokens are not secret: whoever knows the code can write one that fits its query.
 _FORGED_POSITIONS = (
-    "", "\x00", "\ud800", "a" * 400, "0x" + "f" * 40, "0001-01-01T00:00:00+23:59 " + "00" * 32, "9999-12-31T23:59:59-23:59 " + "00" * 32,
-    "2026-01-01 00", 0, 1, 2**31, 2**63 - 1, 2**63, -1,
+    "", "\x00", "\ud800", "a" * 400, "0x" + "f" * 40,
+    "0001-01-01T00:00:00+23:59 " + "00" * 32, "9999-12-31T23:59:59-23:59 " + "00" * 32, "2026-01-01 00",
+    0, 1, 2**31, 2**63 - 1, 2**63, -1,
 )  # fmt: skip
 _USER = format_address(USER.address)
 

@@ -66,7 +66,7 @@ class Doors:
                 await channel.close()
 
     def channel(self, door: Door, *, doomed: bool = False) -> grpc.aio.Channel:
-        """One of the door's channels, in turn. `doomed` calls, for which a server may end the connection, have their own."""
+        """One of the door's channels, in turn. `doomed` calls, which may end a connection, have their own."""
         channels = self._channels[door]
         if doomed:
             return channels[-1]

@@ -35,7 +35,7 @@ async def send_bare(address: str, data: bytes) -> Outcome:
                     while chunk := await reader.read(READ_BYTES):
                         answer += chunk
         finally:
-            writer.close()
+            await _close(writer)
     return Outcome(NO_GRPC, responses=(answer[:MAX_BODY_BYTES],))
 
 
@@ -51,7 +51,13 @@ async def send_frames(address: str, one: FuzzInput, identity: Metadata) -> Outco
     except OSError:
         return Outcome(NO_GRPC)
     finally:
-        writer.close()
+        await _close(writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 class _Exchange:

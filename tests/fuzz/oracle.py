@@ -1,8 +1,7 @@
 """What may come back, whatever was sent. A rule that is broken has a name; the names are the findings' kinds.
 
 - `bug-status`: a service answers INTERNAL or UNKNOWN, as a status or as the result of an item.
-- `no-reason`: an error of a service without `google.rpc.ErrorInfo` of the domain "intentmesh", or with a reason that the
-  enum does not have.
+- `no-reason`: an error of a service without `google.rpc.ErrorInfo` of the domain "intentmesh" and a reason of the enum.
 - `leak`: a message, a trailer or an answer shows an exception, a class, a statement or a path.
 - `hang`: no end of a call that should have ended by itself.
 - `damaged`: the status and its details disagree, or an answer is not the message it should be.
@@ -28,8 +27,8 @@ _NEVER_SAID = (ErrorReason.ERROR_REASON_UNSPECIFIED, ErrorReason.ERROR_REASON_IN
 
 _LEAKS = re.compile(
     rb"Traceback|File \"|, line \d+|\.py\b|site-packages|<class '|<function |object at 0x|NoneType|self\.|"
-    rb"\b[A-Z][A-Za-z]*(?:Error|Exception)\b|asyncpg|redis\.|grpc\._|grpc\.aio|pydantic|web3\.|psycopg|uvloop|protovalidate|"
-    rb"invalid literal|codec can't|unexpected keyword|not supported between|out of range for|byte sequence for encoding|"
+    rb"\b[A-Z][A-Za-z]*(?:Error|Exception)\b|asyncpg|redis\.|grpc\._|grpc\.aio|pydantic|web3\.|uvloop|"
+    rb"invalid literal|codec can't|unexpected keyword|not supported between|out of range for|byte sequence for|"
     rb"violates |relation \"|column \"|syntax error|SELECT |INSERT |UPDATE |DELETE FROM|"
     rb"/usr/|/home/|/tmp/|/root/|/var/|/etc/|/opt/|postgres(?:ql)?://|redis://|keys/internal"
 )
@@ -65,8 +64,8 @@ def _by_hand(one: FuzzInput) -> bool:
     return one.manner is Manner.FRAMES
 
 
-def _has_odd_method(one: FuzzInput) -> bool:
-    return any(key == ":method" for key, _ in one.metadata)
+def _is_no_grpc(one: FuzzInput) -> bool:
+    return any(key in (":method", "content-type") for key, _ in one.metadata)
 
 
 def _is_infrastructure(one: FuzzInput) -> bool:
@@ -85,7 +84,7 @@ _EXCUSES = (
     _excuse("INTERNAL UNAVAILABLE", r"Stream removed|GOAWAY|Socket closed|Connection reset", lambda one: one.doomed),
     # By the protocol's own rules for frames and headers that break it.
     _excuse("INTERNAL", r"^Compression bit set|^Error parsing '|^Decompression failed", _by_hand),
-    _excuse("UNKNOWN UNIMPLEMENTED", r"", _has_odd_method),
+    _excuse("UNKNOWN UNIMPLEMENTED INTERNAL", r"", _is_no_grpc),
     # The standard's answers, without details of ours.
     _excuse("NOT_FOUND UNIMPLEMENTED", r"", _is_infrastructure),
     # Cancelled or late by the caller's will.
@@ -101,13 +100,14 @@ def judge(one: FuzzInput, outcome: Outcome) -> list[Violation]:
     if outcome.status == HANG:
         return [_violation(one, "hang", f"no end within {outcome.seconds:.0f} s")]
     found = _leaks(one, outcome)
-    if outcome.status in (OPEN, NO_GRPC):
+    if outcome.status in (OPEN, NO_GRPC) or is_transport(one, outcome):
         return found
-    if outcome.status == "OK":
-        return found + _judge_answers(one, outcome)
-    if not any(excuse.covers(one, outcome) for excuse in _EXCUSES):
-        found += _judge_error(one, outcome)
-    return found
+    return found + (_judge_answers(one, outcome) if outcome.status == "OK" else _judge_error(one, outcome))
+
+
+def is_transport(one: FuzzInput, outcome: Outcome) -> bool:
+    """An error that no code of the mesh has a say in, earned by what was sent."""
+    return _details(outcome) is None and any(excuse.covers(one, outcome) for excuse in _EXCUSES)
 
 
 def reason_of(outcome: Outcome) -> str:
@@ -133,7 +133,8 @@ def _judge_error(one: FuzzInput, outcome: Outcome) -> list[Violation]:
 
 def _judge_answers(one: FuzzInput, outcome: Outcome) -> list[Violation]:
     rpc = rpc_of(one.path)
-    if rpc is None or one.manner is Manner.FRAMES:
+    # Reflection sends back what it was asked, unknown fields included, and that may be beyond what a parser follows.
+    if rpc is None or one.manner is Manner.FRAMES or one.path.startswith(_REFLECTION):
         return []
     found = []
     for raw in outcome.responses:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.inputs import FuzzInput
-from tests.fuzz.oracle import Violation, reason_of
-from tests.fuzz.outcomes import Outcome
+from tests.fuzz.oracle import Violation, is_transport, reason_of
+from tests.fuzz.outcomes import TRANSPORT, Outcome
 from tests.fuzz.surface import Door, rpc_of
 from tests.fuzz.watching import Sample, growth_per_1000
 
@@ -50,7 +50,7 @@ class Report:
         """Count an input."""
         rpc = rpc_of(one.path)
         name = rpc.name if rpc is not None else "(no such method)"
-        self.counts[name, outcome.status] += 1
+        self.counts[name, TRANSPORT if is_transport(one, outcome) else outcome.status] += 1
         self.manners[one.manner.value] += 1
         reason = reason_of(outcome)
         if reason:
@@ -144,7 +144,8 @@ class Report:
             yield f"memory: {door:16} {before:7.1f} MiB -> {after:7.1f} MiB, {slope / 1024:+8.1f} KiB per 1,000 inputs"
         yield f"slowest: {self.slowest[0]:.2f} s, {self.slowest[1]}"
         rate = self.inputs / self.seconds if self.seconds else 0
-        yield f"{self.inputs} inputs in {self.seconds:.0f} s ({rate:.0f}/s), seed {self.seed}, {len(self.findings)} findings"
+        found = len(self.findings)
+        yield f"{self.inputs} inputs in {self.seconds:.0f} s ({rate:.0f}/s), seed {self.seed}, {found} findings"
         for key, finding in self.findings.items():
             yield f"  {finding.violation.rule} ({self.seen[key]} times): {key.split(' ', 1)[1]}"
             yield f"      {finding.violation.detail}"

@@ -109,8 +109,10 @@ async def _write(call: Any, one: FuzzInput) -> None:
     """Send all; a call that has ended meanwhile says why when it is read."""
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, cygrpc.ExecuteBatchError):
         for message in one.messages:
+            if call.done():
+                return
             await call.write(message)
-        if one.manner is not Manner.OPEN_ENDED:
+        if one.manner is not Manner.OPEN_ENDED and not call.done():
             await call.done_writing()
 
 

@@ -63,12 +63,14 @@ class Watcher:
             url = self.doors.metrics.get(door.value)
             if url is None:
                 continue
-            with urllib.request.urlopen(url, timeout=HEALTH_SECONDS) as answer:
+            with urllib.request.urlopen(url, timeout=HEALTH_SECONDS) as answer:  # noqa: S310 (the mesh's own page)
                 text = answer.read().decode()
-            for match in _IN_FLIGHT.finditer(text):
-                # Others of the mesh call too: the solver is asked by the registry, the executor listens to it.
-                if float(match["value"]) > 0 and not any(name in match["labels"] for name in _INTERNAL_STREAMS):
-                    left.append(f"{door}: {match['value']} × {match['labels']}")
+            # Others of the mesh call too: the solver is asked by the registry, the executor listens to it.
+            left += [
+                f"{door}: {match['value']} of {match['labels']}"
+                for match in _IN_FLIGHT.finditer(text)
+                if float(match["value"]) > 0 and not any(name in match["labels"] for name in _INTERNAL_STREAMS)
+            ]
         return left
 
     async def _serves(self, door: Door) -> str:
@@ -92,7 +94,7 @@ _INTERNAL_STREAMS = ('grpc_method="Execute"',)
 
 
 def growth_per_1000(samples: Sequence[Sample], door: Door) -> float:
-    """Slope of the memory of one server in bytes per 1,000 inputs, by least squares; 0 with fewer than three samples."""
+    """Slope of one server's memory in bytes per 1,000 inputs, by least squares; 0 with fewer than three samples."""
     points = [(sample.inputs, sample.rss_bytes[door]) for sample in samples if door in sample.rss_bytes]
     if len(points) < 3:
         return 0.0

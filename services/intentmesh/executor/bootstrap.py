@@ -165,7 +165,7 @@ def _network(settings: ExecutorSettings) -> NetworkConfig:
     except InvalidNetworkError as error:
         raise SettingsError(f"network_file: {error}") from error
     most = max(chain.attestation_threshold for chain in network.chains)
-    if len(network.chains) > 1 and len(settings.attester_targets) < most:
+    if len(settings.attester_targets) < most:
         raise SettingsError(f"attester_targets: {most} signatures are needed, {len(settings.attester_targets)} named")
     return network
 

@@ -185,7 +185,7 @@ def position_key(position: str) -> ExecutionKey:
     try:
         due_at = datetime.fromisoformat(due)
         if due_at.tzinfo is None:
-            raise ValueError("without a time zone")
+            raise ValueError("without a time zone")  # noqa: TRY301 (one way out for all that is wrong)
         return ExecutionKey(due_at.astimezone(UTC), parse_intent_id(f"0x{intent_id}"))
     except (ValueError, OverflowError):
         raise InvalidArgument(

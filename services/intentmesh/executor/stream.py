@@ -26,6 +26,9 @@ from intentmesh.v1.solver_service_pb2 import ExecuteRequest, ExecuteResponse, Ex
 
 log = structlog.get_logger(__name__)
 
+MAX_WORDS_CHARACTERS = 512
+# Enums are open on the wire: a solver may send any number.
+_KNOWN_REASONS = frozenset(ErrorReason.values())
 # The same call would be refused again.
 _REFUSALS = (InvalidArgument, FailedPrecondition, PermissionDenied, Unauthenticated)
 _LAST_STAGES = {
@@ -88,26 +91,29 @@ class Attachment:
                     log.debug("solver_update", stage=_stage_name(update), message=update.message)
                     if update.stage in _LAST_STAGES:
                         return _told(update)
-            return Ending(self._unclear(), ErrorReason.ERROR_REASON_UNSPECIFIED, "the solver ended the stream")
+            return _ending(self._unclear(), ErrorReason.ERROR_REASON_UNSPECIFIED, "the solver ended the stream")
         except NotFound as error:
-            return Ending(StreamEnd.UNREACHED, error.reason, error.message)
+            return _ending(StreamEnd.UNREACHED, error.reason, error.message)
         except _REFUSALS as error:
             log.warning("solver_refused_award", solver_id=self._solver_id, reason=ErrorReason.Name(error.reason))
-            return Ending(StreamEnd.REFUSED, error.reason, error.message)
+            return _ending(StreamEnd.REFUSED, error.reason, error.message)
         except DeadlineExceeded as error:
-            return Ending(self._unclear(), error.reason, error.message)
+            return _ending(self._unclear(), error.reason, error.message)
         except MeshError as error:
-            return Ending(self._unclear(), error.reason, error.message)
+            return _ending(self._unclear(), error.reason, error.message)
 
     def _unclear(self) -> StreamEnd:
         return StreamEnd.CUT if self.delivered else StreamEnd.UNREACHED
 
 
+def _ending(end: StreamEnd, reason: ErrorReason.ValueType, words: str) -> Ending:
+    """What a stranger said, as our records may hold it: reasons that exist, and a short printable sentence."""
+    known = reason if reason in _KNOWN_REASONS else ErrorReason.ERROR_REASON_UNSPECIFIED
+    return Ending(end, known, "".join(filter(str.isprintable, words[:MAX_WORDS_CHARACTERS])))
+
+
 def _told(update: ExecuteResponse) -> Ending:
-    # Numbers that are in no enum pass the wire; stored, they would break everybody who names them.
-    known = update.reason in ErrorReason.values()
-    reason = update.reason if known else ErrorReason.ERROR_REASON_UNSPECIFIED
-    return Ending(_LAST_STAGES[update.stage], reason, update.message)
+    return _ending(_LAST_STAGES[update.stage], update.reason, update.message)
 
 
 def _stage_name(update: ExecuteResponse) -> str:

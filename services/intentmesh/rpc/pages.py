@@ -19,7 +19,7 @@ def page_size(asked: int) -> int:
 
 
 def encode_page_token(query: str, position: str | int) -> str:
-    """A token that goes on after `position`: not below 0, or printable ASCII. `query` names the call and all its filters."""
+    """A token that goes on after `position`, not below 0 or printable ASCII; `query` names the call and its filters."""
     text = json.dumps([_fingerprint(query), position], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 

@@ -83,7 +83,7 @@ class AuctionHouse:
         order = order_from_proto(request.draft, "draft")
         now = self._clock()
         async with self._pool.acquire() as conn:
-            rows = await store.live_solvers(conn, MAX_SOLVERS)
+            rows = await store.live_solvers(conn, MAX_SOLVERS, self._roster.approved_by_configuration)
         # Benched solvers are probed by auctions only, whose answers are recorded.
         candidates = [self._roster.candidate(row, now) for row in rows if not breaker_of(row).is_half_open(now)]
         asked, passed_over = divide(order, candidates, self._admission(now, ()))
@@ -117,7 +117,10 @@ class AuctionHouse:
         self, conn: Connection, order: Order, excluded: Sequence[str]
     ) -> tuple[list[Candidate], list[NotEligible]]:
         now = self._clock()
-        rows = {row.solver_id: row for row in await store.live_solvers(conn, MAX_SOLVERS)}
+        rows = {
+            row.solver_id: row
+            for row in await store.live_solvers(conn, MAX_SOLVERS, self._roster.approved_by_configuration)
+        }
         candidates = [self._roster.candidate(row, now) for row in rows.values()]
         asked, passed_over = divide(order, candidates, self._admission(now, excluded))
         probed_until = datetime.fromtimestamp(now + PROBE_SECONDS, UTC)

@@ -28,6 +28,11 @@ class Roster:
         """By the configuration."""
         return ANYBODY in self._approved or solver_id in self._approved
 
+    @property
+    def approved_by_configuration(self) -> tuple[str, ...]:
+        """Ids of solvers."""
+        return tuple(self._approved - {ANYBODY})
+
     def state(self, row: SolverRow, now: float) -> SolverState.ValueType:
         """What holds first: gone, switched off, not approved, benched."""
         if row.deregistered_at is not None:

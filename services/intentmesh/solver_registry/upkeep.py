@@ -38,7 +38,7 @@ class Upkeep:
     async def once(self) -> None:
         """One round."""
         async with self._pool.acquire() as conn:
-            rows = await store.live_solvers(conn, MAX_SOLVERS)
+            rows = await store.live_solvers(conn, MAX_SOLVERS, self._roster.approved_by_configuration)
         await self._channels.keep_only({row.endpoint for row in rows})
         await asyncio.gather(
             *(self._registration.refresh(row) for row in rows if self._roster.is_approved(row) and not row.disabled)

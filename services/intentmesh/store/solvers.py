@@ -92,9 +92,9 @@ async def list_solvers(conn: Connection, after: str, limit: int) -> list[SolverR
     return _solvers(await conn.fetch(_QUERIES["list_solvers"], after, limit))
 
 
-async def live_solvers(conn: Connection, limit: int) -> list[SolverRow]:
-    """All that are registered."""
-    return _solvers(await conn.fetch(_QUERIES["live_solvers"], limit))
+async def live_solvers(conn: Connection, limit: int, approved: Sequence[str] = ()) -> list[SolverRow]:
+    """All that are registered, up to a limit: those of `approved` and those an operator approved first."""
+    return _solvers(await conn.fetch(_QUERIES["live_solvers"], limit, list(approved)))
 
 
 async def decide_solver(conn: Connection, solver_id: str, *, approved: bool, disabled: bool) -> SolverRow | None:

@@ -263,3 +263,23 @@ async def test_list_auctions__several_rounds__newest_first_in_pages(fresh_databa
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await mesh.anybody.ListAuctions(wrong)
             assert mesh_error_from_rpc(caught.value).reason == ErrorReason.ERROR_REASON_INVALID_PAGE_TOKEN
+
+
+async def test_run_auction__crowd_of_strangers_registered__approved_solver_is_still_asked(fresh_database: str) -> None:
+    async with registry(fresh_database, approved_solvers="") as mesh:
+        honest = await mesh.solver(offering(1_050))
+        await mesh.operator.UpdateSolver(
+            pb.UpdateSolverRequest(solver_id=honest.solver_id, state=pb.SOLVER_STATE_ACTIVE)
+        )
+        conn = await asyncpg.connect(fresh_database)
+        # Keys are free, and the registration of a solver that nobody has approved costs one signature.
+        await conn.execute(
+            "INSERT INTO solvers (solver_id, address, endpoint, signed_time, heartbeat_at) "
+            "SELECT '0x00' || lpad(n::text, 38, '0'), decode(lpad(n::text, 40, '0'), 'hex'), '127.0.0.1:1', 0, "
+            "now() + interval '1 hour' FROM generate_series(1, 1000) AS n"
+        )
+        await conn.close()
+        auction = (await mesh.executor.RunAuction(run_auction())).auction
+        assert auction.winner.solver_id == honest.solver_id
+        quotes = await mesh.anybody.RequestQuotes(pb.RequestQuotesRequest(draft=order()))
+        assert [quote.solver_id for quote in quotes.quotes] == [honest.solver_id]

@@ -36,8 +36,10 @@ SELECT * FROM solvers WHERE solver_id = ANY ($1::text[]) ORDER BY solver_id FOR 
 SELECT * FROM solvers WHERE solver_id > $1 ORDER BY solver_id LIMIT $2
 
 -- name: live_solvers
--- Solvers that may be asked some time.
-SELECT * FROM solvers WHERE deregistered_at IS NULL ORDER BY solver_id LIMIT $1
+-- Solvers that may be asked some time; $2 are approved by the configuration. The approved ones come first: anybody may
+-- register, and a crowd of strangers must not push them over the limit.
+SELECT * FROM solvers WHERE deregistered_at IS NULL
+ORDER BY approved OR solver_id = ANY ($2::text[]) DESC, heartbeat_at DESC, solver_id LIMIT $1
 
 -- name: decide_solver
 -- An operator's decision.
