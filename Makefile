@@ -102,16 +102,11 @@ test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contr
 BENCH ?= *
 .PHONY: bench
 bench: setup contracts ## benchmarks, or one of them: make bench BENCH=intake; results in build/bench/NAME.jsonl
-	@for folder in tests/benchmarks/$(BENCH)/; do $(BIN)/python -m "tests.benchmarks.$$(basename $$folder)" $(BENCH_OPTIONS); done
+	@set -e; for folder in tests/benchmarks/$(BENCH)/__main__.py; do $(BIN)/python -m "tests.benchmarks.$$(basename $$(dirname $$folder))" $(BENCH_OPTIONS); done
 
 .PHONY: faults
 faults: setup contracts ## the fault campaign: services killed at every moment; longer than CI's
 	$(BIN)/pytest --quiet --timeout 600 tests/faults
-
-.PHONY: bench
-BENCH ?= intake
-bench: setup contracts ## benchmarks on real parts, results in build/bench/BENCH.jsonl; BENCH=intake
-	$(BIN)/python -m tests.benchmarks.$(BENCH)
 
 .PHONY: fuzz
 fuzz: setup contracts ## 200,000 hostile calls to every RPC of a mesh of its own [SEED= INPUTS= MAX_SECONDS= REPLAY=file]

@@ -19,6 +19,8 @@ from tests.benchmarks.intake.world import CALLER, Server, World, started
 from tests.benchmarks.results import Results
 
 USERS = 1000
+# Nonces of a word that go into warming, at most: one on each channel.
+WARMING = 8
 UNARY_IN_FLIGHT = 64
 STREAMS, STREAM_WINDOW = 8, 512
 SINGLE_STREAMS, SINGLE_WINDOW = 32, 32
@@ -102,7 +104,7 @@ class Benchmark:
     async def _warm(self, load: Load) -> None:
         """One order of each user with the next word of nonces: balances, allowances, nonces and code are known then."""
         self._orders.next_word()
-        await load.streams(self._orders.messages(USERS, 10), 10, 4, 40)
+        await load.everywhere([self._orders.messages(USERS, 20) for _ in range(load.channels)])
 
     def _unary(self, load: Load, count: int) -> tuple[Callable[[], Awaitable[Run]], dict[str, object]]:
         requests = self._orders.unary(self._count(count))
@@ -149,7 +151,7 @@ class Benchmark:
 
     def _count(self, count: int) -> int:
         """Per user at most a word of nonces, so that a load stays as warm as it began."""
-        return min(int(count * self._scale), USERS * (NONCES_PER_WORD - 1)) // 64 * 64
+        return min(int(count * self._scale), USERS * (NONCES_PER_WORD - WARMING)) // 64 * 64
 
 
 async def _timed(server: Server, work: Callable[[], Awaitable[Run]]) -> tuple[Run, float, float]:

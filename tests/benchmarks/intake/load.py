@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
-from intentmesh.v1.intake_service_pb2 import SubmitIntentResponse, SubmitIntentsResponse
+from intentmesh.v1.intake_service_pb2 import SubmitIntentResponse, SubmitIntentsRequest, SubmitIntentsResponse
 
 UNARY = "/intentmesh.v1.IntakeService/SubmitIntent"
 STREAM = "/intentmesh.v1.IntakeService/SubmitIntents"
@@ -38,6 +38,7 @@ class Load:
         options = [("grpc.use_local_subchannel_pool", 1)]
         self._channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(channels)]
         self._metadata = metadata
+        self.channels = channels
 
     async def close(self) -> None:
         for channel in self._channels:
@@ -83,6 +84,20 @@ class Load:
             asked.append(asyncio.ensure_future(ask(number, request)))
         await asyncio.gather(*asked)
         return Run(created, time.perf_counter() - began, tuple(latencies))
+
+    async def everywhere(self, messages_of: Sequence[Sequence[bytes]]) -> None:
+        """On each channel its own messages, so that every worker behind the port sees some of all users."""
+
+        async def work(channel: grpc.aio.Channel, messages: Sequence[bytes]) -> None:
+            call = channel.stream_stream(STREAM)(metadata=self._metadata)
+            for message in messages:
+                await call.write(message)
+                answered = 0
+                while answered < len(SubmitIntentsRequest.FromString(message).items):
+                    answered += len(SubmitIntentsResponse.FromString(await call.read()).results)
+            await call.done_writing()
+
+        await asyncio.gather(*map(work, self._channels, messages_of))
 
     async def streams(self, messages: Sequence[bytes], items: int, streams: int, window: int) -> Run:
         """Over so many streams, each with at most `window` items unanswered."""
