@@ -24,7 +24,7 @@ def test_metrics_and_logs__one_settled_bridge__is_counted_and_every_transition_i
     for chain in ("31337", "31338"):
         assert _value(mesh, "executor", "intent_gas_used_count", type="BRIDGE", chain=chain) >= 1
     assert mesh.cli("submit", "--sell", "USDC:30", "--buy", "USDC:29", "--fill-window", "-60").returncode == 1
-    assert _value(mesh, "intake", "intent_errors_total", error_code="INSUFFICIENT_VALID_TO") >= 1
+    assert _value(mesh, "intake", "intent_errors_total", type="TRANSFER", error_code="INSUFFICIENT_VALID_TO") >= 1
     assert 0 < _only(mesh, "solver_registry", "solver_performance_score") <= 100
     assert 0 < _only(mesh, "solver_registry", "solver_success_rate") <= 1
 
