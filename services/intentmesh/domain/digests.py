@@ -64,7 +64,7 @@ class TokenDomain:
 def permit2_digest(order: Order, settler: Address, permit2: Address = PERMIT2) -> bytes:
     """What the user signs to let `settler` take the inputs by Permit2, with the rest of the order as the witness."""
     permitted = b"".join(
-        keccak(_TOKEN_PERMISSIONS_TYPEHASH + to_bytes32(item.token) + word(item.amount)) for item in order.inputs
+        [keccak(_TOKEN_PERMISSIONS_TYPEHASH + to_bytes32(item.token) + word(item.amount)) for item in order.inputs]
     )
     struct = keccak(
         b"".join(
@@ -134,7 +134,7 @@ def deregister_solver_digest(solver: Address, signed_time: int) -> bytes:
 
 
 def _witness_hash(order: Order) -> bytes:
-    outputs = b"".join(_mandate_output_hash(output) for output in order.outputs)
+    outputs = b"".join([_mandate_output_hash(output) for output in order.outputs])
     return keccak(
         b"".join(
             (

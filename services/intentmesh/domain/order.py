@@ -1,6 +1,7 @@
 """The order a user signs and the hashes that name it on chain (see the published escrow ABI)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from intentmesh.domain.keccak import keccak
 from intentmesh.domain.types import Address, Bytes32, ChainId, IntentId, to_bytes32
@@ -15,45 +16,47 @@ _SWAP, _BRIDGE, _TRANSFER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+# Immutable by their types: `frozen` would say so at run time as well, at three times the price of making one, and the
+# accept path makes several an order.
+@dataclass(slots=True, unsafe_hash=True)
 class OrderInput:
     """One ERC-20 amount the user gives, in the token's smallest unit."""
 
-    token: Address
-    amount: int
+    token: Final[Address]
+    amount: Final[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class OrderOutput:
     """One payment that completes the order. Addresses stand as words, as on chain; token zero is native currency."""
 
-    oracle: Bytes32
-    settler: Bytes32
-    chain_id: ChainId
-    token: Bytes32
-    amount: int
-    recipient: Bytes32
-    callback_data: bytes
-    context: bytes
+    oracle: Final[Bytes32]
+    settler: Final[Bytes32]
+    chain_id: Final[ChainId]
+    token: Final[Bytes32]
+    amount: Final[int]
+    recipient: Final[Bytes32]
+    callback_data: Final[bytes]
+    context: Final[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Order:
     """StandardOrder. `expires` and `fill_deadline` are Unix seconds."""
 
-    user: Address
-    nonce: int
-    origin_chain_id: ChainId
-    expires: int
-    fill_deadline: int
-    input_oracle: Address
-    inputs: tuple[OrderInput, ...]
-    outputs: tuple[OrderOutput, ...]
+    user: Final[Address]
+    nonce: Final[int]
+    origin_chain_id: Final[ChainId]
+    expires: Final[int]
+    fill_deadline: Final[int]
+    input_oracle: Final[Address]
+    inputs: Final[tuple[OrderInput, ...]]
+    outputs: Final[tuple[OrderOutput, ...]]
 
 
 def order_id(order: Order, settler: Address) -> IntentId:
     """The id of the order at one input settler of its origin chain; the mesh's intent id."""
-    inputs = b"".join(word(int.from_bytes(item.token, "big")) + word(item.amount) for item in order.inputs)
+    inputs = b"".join([to_bytes32(item.token) + word(item.amount) for item in order.inputs])
     packed = b"".join(
         (
             word(order.origin_chain_id),
@@ -118,6 +121,8 @@ def _packed_payment(output: OrderOutput) -> bytes:
 
 def _abi_encode_outputs(outputs: tuple[OrderOutput, ...]) -> bytes:
     bodies = [_abi_encode_output(output) for output in outputs]
+    if len(bodies) == 1:
+        return _ONE_OUTPUT_HEAD + bodies[0]
     offsets = []
     offset = 32 * len(bodies)
     for body in bodies:
@@ -136,7 +141,7 @@ def _abi_encode_output(output: OrderOutput) -> bytes:
             output.token,
             word(output.amount),
             output.recipient,
-            word(_OUTPUT_HEAD_BYTES),
+            _CALLBACK_OFFSET,
             word(_OUTPUT_HEAD_BYTES + len(callback)),
             callback,
             abi_bytes(output.context),
@@ -146,4 +151,10 @@ def _abi_encode_output(output: OrderOutput) -> bytes:
 
 def abi_bytes(data: bytes) -> bytes:
     """The tail of a dynamic `bytes`: its length and its content, padded to whole words."""
-    return word(len(data)) + data + bytes(-len(data) % 32)
+    return word(len(data)) + data + bytes(-len(data) % 32) if data else _NO_BYTES
+
+
+# What nearly every order has: one output, no callback, no context.
+_NO_BYTES = word(0)
+_CALLBACK_OFFSET = word(_OUTPUT_HEAD_BYTES)
+_ONE_OUTPUT_HEAD = word(32) + word(1) + word(32)

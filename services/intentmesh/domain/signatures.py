@@ -6,6 +6,7 @@ sponsor" (0xff, or nothing) is one that the mesh cannot serve: it has no signatu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from coincurve import PrivateKey, PublicKey
 
@@ -19,8 +20,11 @@ SIGNATURE_BYTES = 65
 # EIP-2098: the parity of y in the highest bit of s.
 COMPACT_SIGNATURE_BYTES = 64
 
-_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-_LARGEST_LOW_S = _CURVE_ORDER // 2
+# As words, which compare as the numbers do.
+_ZERO = word(0)
+_CURVE_ORDER = bytes.fromhex("FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141")
+_LARGEST_LOW_S = word(int.from_bytes(_CURVE_ORDER, "big") // 2)
+_PARITY_BIT = 0x80
 _PERMIT2_FORM = 0x00
 _ERC3009_FORM = 0x01
 # As many as an order has inputs.
@@ -33,18 +37,19 @@ class InvalidSignature(InvalidArgument):
     default_reason = ErrorReason.ERROR_REASON_INVALID_SIGNATURE
 
 
-@dataclass(frozen=True, slots=True)
+# Immutable by their types, as orders are.
+@dataclass(slots=True)
 class Permit2Signature:
     """One signature over the whole order; of 64 or 65 bytes where the user is no contract."""
 
-    signature: bytes
+    signature: Final[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Erc3009Signatures:
     """One signature per input, in the order's sequence."""
 
-    signatures: tuple[bytes, ...]
+    signatures: Final[tuple[bytes, ...]]
 
 
 def sign(digest: bytes, private_key: bytes) -> bytes:
@@ -61,12 +66,12 @@ def address_of(private_key: bytes) -> Address:
 def recover(digest: bytes, signature: bytes) -> Address:
     """Who signed. Accepts 65 bytes (v 27 or 28) or 64 (EIP-2098). Raises InvalidSignature when not canonical."""
     r, s, parity = _split(signature)
-    if not 0 < r < _CURVE_ORDER:
+    if not _ZERO < r < _CURVE_ORDER:
         raise InvalidSignature("The signature's r is out of range.")
-    if not 0 < s <= _LARGEST_LOW_S:
+    if not _ZERO < s <= _LARGEST_LOW_S:
         raise InvalidSignature("The signature's s is not the low one.")
     try:
-        key = PublicKey.from_signature_and_message(word(r) + word(s) + bytes([parity]), digest, hasher=None)
+        key = PublicKey.from_signature_and_message(b"%b%b%c" % (r, s, parity), digest, hasher=None)
     except ValueError:
         raise InvalidSignature("No public key belongs to this signature.") from None
     return _address(key)
@@ -102,11 +107,11 @@ def encode_erc3009_signatures(signatures: Sequence[bytes]) -> bytes:
     return bytes([_ERC3009_FORM]) + _encode_array(signatures)
 
 
-def _split(signature: bytes) -> tuple[int, int, int]:
-    r = int.from_bytes(signature[:32], "big")
-    s = int.from_bytes(signature[32:64], "big")
+def _split(signature: bytes) -> tuple[bytes, bytes, int]:
+    """The words r and s, and the parity of y."""
+    r, s = signature[:32], signature[32:64]
     if len(signature) == COMPACT_SIGNATURE_BYTES:
-        return r, s & ((1 << 255) - 1), s >> 255
+        return r, bytes([s[0] & ~_PARITY_BIT]) + s[1:], s[0] // _PARITY_BIT
     if len(signature) != SIGNATURE_BYTES:
         raise InvalidSignature(f"A signature has 65 bytes, or 64 in compact form; this one has {len(signature)} bytes.")
     if signature[64] not in (27, 28):
