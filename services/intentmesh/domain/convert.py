@@ -160,34 +160,41 @@ def output_from_proto(pb: order_pb2.OrderOutput, field: str = "output") -> Order
     return output
 
 
+# Field by field: a message made by keyword arguments costs nearly twice as much, and every accept makes three.
 def order_to_proto(order: Order) -> order_pb2.Order:
     """The order with EIP-55 addresses and decimal amounts."""
-    return order_pb2.Order(
-        user=format_address(order.user),
-        nonce=str(order.nonce),
-        origin_chain_id=order.origin_chain_id,
-        expires=order.expires,
-        fill_deadline=order.fill_deadline,
-        input_oracle=format_address(order.input_oracle),
-        inputs=[
-            order_pb2.OrderInput(token=format_address(item.token), amount=str(item.amount)) for item in order.inputs
-        ],
-        outputs=[output_to_proto(output) for output in order.outputs],
-    )
+    pb = order_pb2.Order()
+    pb.user = format_address(order.user)
+    pb.nonce = str(order.nonce)
+    pb.origin_chain_id = order.origin_chain_id
+    pb.expires = order.expires
+    pb.fill_deadline = order.fill_deadline
+    pb.input_oracle = format_address(order.input_oracle)
+    for item in order.inputs:
+        given = pb.inputs.add()
+        given.token = format_address(item.token)
+        given.amount = str(item.amount)
+    for output in order.outputs:
+        _write_output(pb.outputs.add(), output)
+    return pb
 
 
 def output_to_proto(output: OrderOutput) -> order_pb2.OrderOutput:
     """The output; a word that is an address is written as one."""
-    return order_pb2.OrderOutput(
-        oracle=format_address(output.oracle),
-        settler=format_address(output.settler),
-        chain_id=output.chain_id,
-        token=format_address(output.token),
-        amount=str(output.amount),
-        recipient=format_address(output.recipient),
-        callback_data=output.callback_data,
-        context=output.context,
-    )
+    pb = order_pb2.OrderOutput()
+    _write_output(pb, output)
+    return pb
+
+
+def _write_output(pb: order_pb2.OrderOutput, output: OrderOutput) -> None:
+    pb.oracle = format_address(output.oracle)
+    pb.settler = format_address(output.settler)
+    pb.chain_id = output.chain_id
+    pb.token = format_address(output.token)
+    pb.amount = str(output.amount)
+    pb.recipient = format_address(output.recipient)
+    pb.callback_data = output.callback_data
+    pb.context = output.context
 
 
 def _read_input(reader: _Reader, field: str, pb: order_pb2.OrderInput) -> OrderInput:

@@ -37,13 +37,13 @@ def build_event(
         status=state.status,
         phase=state.phase,
         obligation=state.obligation,
-        create_time=_timestamp(at),
         message=message,
         reason=reason,
         intent_type=intent_type,
         user=format_address(user),
         trace_id=trace_id,
     )
+    set_timestamp(event.create_time, at)
     match detail:
         case event_pb2.AwardDetail():
             event.award.CopyFrom(detail)
@@ -58,8 +58,10 @@ def build_event(
     return event
 
 
-def _timestamp(at: datetime) -> Timestamp:
+def set_timestamp(field: Timestamp, at: datetime) -> None:
+    """Puts an aware datetime into a message's field. Raises ValueError for one without a time zone."""
     if at.tzinfo is None:
         raise ValueError("an event's time needs a time zone")
     since = at - _EPOCH
-    return Timestamp(seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1000)
+    field.seconds = since.days * _DAY_SECONDS + since.seconds
+    field.nanos = since.microseconds * 1000

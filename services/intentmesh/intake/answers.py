@@ -20,12 +20,9 @@ MAX_ITEMS = 256
 
 def accepted(acceptance: Acceptance) -> pb.SubmitIntentResponse:
     """The answer to a caller whose intent is stored."""
-    return pb.SubmitIntentResponse(
-        intent_id=format_intent_id(acceptance.intent_id),
-        status=acceptance.status,
-        sequence=acceptance.sequence,
-        created=acceptance.created,
-    )
+    answer = pb.SubmitIntentResponse()
+    _write(answer, acceptance)
+    return answer
 
 
 def refused(error: Exception) -> pb.Refusal:
@@ -44,8 +41,17 @@ def result(item: pb.SubmitIntentItem, outcome: Outcome) -> pb.SubmitIntentResult
     """The result of one item, counted."""
     count(item.intent.type, outcome)
     if isinstance(outcome, Acceptance):
-        return pb.SubmitIntentResult(item_id=item.item_id, accepted=accepted(outcome))
+        answer = pb.SubmitIntentResult(item_id=item.item_id)
+        _write(answer.accepted, outcome)
+        return answer
     return pb.SubmitIntentResult(item_id=item.item_id, refused=refused(outcome))
+
+
+def _write(answer: pb.SubmitIntentResponse, acceptance: Acceptance) -> None:
+    answer.intent_id = format_intent_id(acceptance.intent_id)
+    answer.status = acceptance.status
+    answer.sequence = acceptance.sequence
+    answer.created = acceptance.created
 
 
 def count(declared: "IntentType.ValueType", outcome: Outcome) -> None:

@@ -34,7 +34,8 @@ class NonceHeld(AlreadyExists):
     default_reason = ErrorReason.ERROR_REASON_DUPLICATE_NONCE
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though nobody changes them: freezing triples what making one costs.
+@dataclass(slots=True)
 class NewIntent:
     """What intake stores. `expires_at` is the fill deadline; `permit2_nonce` None where no Permit2 nonce is used."""
 
