@@ -52,7 +52,6 @@ class Benchmark:
                 unary = await self._measured(server, "intake_unary_per_s", *self._unary(load, 20_000))
                 await self._warm(load)
                 await self._latency(load, 0.8 * unary.per_second)
-            self._caches(server)
             await load.close()
 
     async def workers(self) -> None:
@@ -123,11 +122,12 @@ class Benchmark:
     async def _measured(
         self, server: Server, name: str, work: Callable[[], Awaitable[Run]], params: dict[str, object]
     ) -> Run:
+        before = _cache_reads(server)
         run, busy, cpu = await _timed(server, work)
+        hits, misses = (now - then for now, then in zip(_cache_reads(server), before, strict=True))
         per_accept = cpu / run.created
-        self._results.add(
-            name, run.per_second, "1/s", items=run.created, cpu_us=_us(per_accept), cpu_share=busy, **params
-        )
+        params |= {"cache_hits": round(hits / (hits + misses), 4), "cpu_us": _us(per_accept), "cpu_share": busy}
+        self._results.add(name, run.per_second, "1/s", items=run.created, **params)
         # What one whole core would accept: the machine may have other work.
         self._results.add(f"{name.removesuffix('_per_s')}_per_core_s", 1 / per_accept, "1/s")
         return run
@@ -140,18 +140,19 @@ class Benchmark:
                 name, run.percentile(share) * 1000, "ms", per_second=round(per_second), calls=len(requests)
             )
 
-    def _caches(self, server: Server) -> None:
-        found = {"hit": 0.0, "miss": 0.0}
-        for url in server.metrics_urls:
-            with urlopen(url) as answer:  # noqa: S310 (our own server)
-                for result, count in _CACHE.findall(answer.read().decode()):
-                    found[result] += float(count)
-        reads = sum(found.values())
-        self._results.add("intake_cache_hit_ratio", found["hit"] / reads, "ratio", reads=int(reads))
-
     def _count(self, count: int) -> int:
         """Per user at most a word of nonces, so that a load stays as warm as it began."""
         return min(int(count * self._scale), USERS * (NONCES_PER_WORD - WARMING)) // 64 * 64
+
+
+def _cache_reads(server: Server) -> tuple[float, float]:
+    """How many checks were answered from memory so far, and how many by the chain."""
+    found = {"hit": 0.0, "miss": 0.0}
+    for url in server.metrics_urls:
+        with urlopen(url) as answer:  # noqa: S310 (our own server)
+            for result, count in _CACHE.findall(answer.read().decode()):
+                found[result] += float(count)
+    return found["hit"], found["miss"]
 
 
 async def _timed(server: Server, work: Callable[[], Awaitable[Run]]) -> tuple[Run, float, float]:
