@@ -1,11 +1,11 @@
 """JSON logs on standard error: one line an event, with the trace id, the method and whatever the handler has bound."""
 
-import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+import orjson
 import structlog
 
 _SHARED: tuple[structlog.types.Processor, ...] = (
@@ -17,9 +17,6 @@ _SHARED: tuple[structlog.types.Processor, ...] = (
 )
 
 
-_encode = json.JSONEncoder(default=repr).encode
-
-
 class _Lines:
     """How lines are written that bypass the pipeline; None until the logs are configured."""
 
@@ -29,9 +26,10 @@ class _Lines:
 
 
 def log_events(event: str, rows: Iterable[Mapping[str, object]]) -> None:
-    """One line of level info for each row, as `log.info(event, **row)` writes it, at a third of the price.
+    """One line of level info for each row, as `log.info(event, **row)` writes it, at a fraction of the price.
 
-    For what is logged thousands of times a second. All lines have one time stamp and are written at once.
+    For what is logged thousands of times a second. Numbers have at most 64 bits. All lines have one time stamp and are
+    written at once.
     """
     if structlog.get_config()["processors"] is not _Lines.processors:
         # Somebody has put in processors of their own, to listen to what is logged.
@@ -48,7 +46,8 @@ def log_events(event: str, rows: Iterable[Mapping[str, object]]) -> None:
         "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         "service": _Lines.service,
     }
-    sys.stderr.write("".join([_encode({**bound, **row, **common}) + "\n" for row in rows]))
+    lines = [orjson.dumps({**bound, **row, **common}, default=repr, option=orjson.OPT_APPEND_NEWLINE) for row in rows]
+    sys.stderr.write(b"".join(lines).decode())
     sys.stderr.flush()
 
 

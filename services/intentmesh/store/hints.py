@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -96,13 +97,20 @@ def _shown(event: IntentEvent) -> dict[str, object]:
     return {
         "intent_id": event.intent_id,
         "sequence": event.sequence,
-        "type": _name(IntentEventType, event.type),
-        "status": _name(IntentStatus, event.status),
-        "phase": _name(IntentPhase, event.phase),
-        "obligation": _name(Obligation, event.obligation),
-        "reason": _name(ErrorReason, event.reason),
+        **_names(event.type, event.status, event.phase, event.obligation, event.reason),
         "message": event.message,
         "trace_id": event.trace_id,
+    }
+
+
+@lru_cache(maxsize=1024)
+def _names(type_: int, status: int, phase: int, obligation: int, reason: int) -> dict[str, str]:
+    return {
+        "type": _name(IntentEventType, type_),
+        "status": _name(IntentStatus, status),
+        "phase": _name(IntentPhase, phase),
+        "obligation": _name(Obligation, obligation),
+        "reason": _name(ErrorReason, reason),
     }
 
 
