@@ -29,6 +29,7 @@ from intentmesh.embedded.supervision import RestartPolicy, SupervisedProcess
 Dsn = NewType("Dsn", str)
 
 SUPERUSER = "postgres"
+CHECKPOINT_TIMEOUT_S = 600.0
 OWNER = "intentmesh"
 CONNECT_TIMEOUT_S = 2.0
 INITDB_DEADLINE_S = 60.0
@@ -101,6 +102,14 @@ class PostgresServer(ServerPart):
         connection = await self._connect_as_superuser()
         try:
             await connection.execute(f"DROP DATABASE IF EXISTS {checked_name(name)} WITH (FORCE)")
+        finally:
+            await connection.close()
+
+    async def checkpoint(self) -> None:
+        """Write out what is only in memory and in the log, so that what follows starts from a quiet server."""
+        connection = await self._connect_as_superuser()
+        try:
+            await connection.execute("CHECKPOINT", timeout=CHECKPOINT_TIMEOUT_S)
         finally:
             await connection.close()
 

@@ -73,6 +73,7 @@ class Benchmark:
         rates = []
         for database, intents in (("bench_empty", 0), ("bench_filled", count)):
             await fill(await self._world.postgres.create_database(database), intents)
+            await self._world.postgres.checkpoint()
             async with self._world.intake(database) as server:
                 load = await self._warm_load(server)
                 run, _, cpu = await _timed(server, self._stream64(load, 64_000)[0])

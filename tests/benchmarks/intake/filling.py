@@ -39,6 +39,5 @@ async def fill(dsn: str, count: int) -> None:
         await conn.execute("VACUUM (ANALYZE) intents", timeout=600)
         await conn.execute("VACUUM (ANALYZE) intent_events", timeout=600)
         await conn.execute("VACUUM (ANALYZE) executions", timeout=600)
-        await conn.execute("CHECKPOINT", timeout=600)
     finally:
         await conn.close()
