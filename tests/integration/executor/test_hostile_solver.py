@@ -56,6 +56,34 @@ async def test_execution__solver_ends_with_words_no_store_takes__order_goes_to_a
     assert len(words) < 1_000
 
 
+async def _says_it_is_the_meshs_bug(_: ScriptedSolver, __: ExecuteRequest) -> AsyncIterator[ExecuteResponse]:
+    yield ExecuteResponse(
+        update_number=1, stage=ExecuteStage.EXECUTE_STAGE_FAILED, reason=ErrorReason.ERROR_REASON_INTERNAL
+    )
+
+
+async def _has_no_such_method(_request: bytes, context: grpc.aio.ServicerContext) -> None:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no such method")
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["tells it", "refuses without details"])
+async def test_execution__solver_fails_with_the_reason_of_a_bug__is_not_told_as_one_of_the_mesh(
+    world: World, refuses: bool
+) -> None:
+    hostile = await world.add_solver(SOLVER, _says_it_is_the_meshs_bug)
+    if refuses:
+        methods = {"Execute": grpc.unary_unary_rpc_method_handler(_has_no_such_method)}
+        handler = grpc.method_handlers_generic_handler("intentmesh.v1.SolverService", methods)
+        hostile.target = await world.serve(lambda server: server.add_generic_rpc_handlers((handler,)))
+    await world.add_solver(RIVAL, delivering(world))
+    async with world.executor():
+        intent_id = await submit(world.pool, make_order(world.network), world.network)
+        row = await until(world.pool, intent_id, lambda row: row.state.is_over)
+    assert row.state.phase == IntentPhase.INTENT_PHASE_SETTLED
+    reasons = {event.reason for event in await history(world.pool, intent_id)}
+    assert ErrorReason.ERROR_REASON_INTERNAL not in reasons
+
+
 async def test_execution__solver_answers_noise__order_goes_to_another(world: World) -> None:
     async def noise(_request: bytes, _context: object) -> AsyncIterator[bytes]:
         yield b"\x0a\xff"
