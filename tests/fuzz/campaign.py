@@ -23,7 +23,7 @@ from tests.fuzz.strangers import Strangers
 from tests.fuzz.surface import Door
 from tests.fuzz.watching import Watcher, memory_faults
 
-CONCURRENCY = 24
+CONCURRENCY = 48
 STRANGERS = 2
 """Solvers of the fuzzer's own that register, are asked for quotes, and answer anything."""
 RECENT = 400
