@@ -47,7 +47,6 @@ async def run_campaign(
 ) -> Report:
     """Attack the mesh in this folder. What is found stands in the report and in `folder`."""
     report = Report(folder, plan.seed, plan.now)
-    started = time.monotonic()
     network = load_network(data_dir / "network.toml")
     invented = [Signer(network, plan.now, plan.seed).solver_address(number) for number in range(STRANGERS)]
     async with Doors(data_dir) as doors, Strangers(network, invented, plan.seed, plan.now) as strangers:
@@ -55,6 +54,7 @@ async def run_campaign(
         await corpus.learn(doors)
         maker = InputMaker(corpus, plan.seed, format_address(USER.address), doors.solver_address)
         attack = _Attack(doors, Watcher(doors, processes), report)
+        started = time.monotonic()
         await attack.run(_numbers(maker, plan, started), plan.check_every, progress)
     report.seconds = time.monotonic() - started
     return report

@@ -5,6 +5,8 @@ import re
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
+from statistics import median
 
 import grpc
 import psutil
@@ -131,19 +133,18 @@ def bugs_of(pages: Mapping[Door, str]) -> dict[str, float]:
 
 
 def growth_per_input(samples: Sequence[Sample], door: Door) -> float:
-    """Bytes by which a server grew with each input it got, after the warm-up; least squares, 0 with too few samples."""
+    """Bytes by which a server grew with each input that it got, after the warm-up; 0 with too few samples.
+
+    The median of the slopes between any two samples: a leak is in all of them, and an allocator's step in few.
+    """
     last = samples[-1].inputs if samples else 0
     points = [
         (sample.received.get(door, 0), sample.rss_bytes[door])
         for sample in samples
         if sample.inputs >= WARM_UP_SHARE * last and door in sample.rss_bytes
     ]
-    if len(points) < 3:
-        return 0.0
-    mean_x = sum(x for x, _ in points) / len(points)
-    mean_y = sum(y for _, y in points) / len(points)
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+    slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2) if x2 > x1]
+    return median(slopes) if len(points) >= 3 and slopes else 0.0
 
 
 def memory_faults(samples: Sequence[Sample]) -> list[str]:

@@ -35,6 +35,19 @@ def test_memory__filled_in_the_warm_up_and_steady_after__is_none(share: float) -
     assert memory_faults(_campaign(200_000, share, leaked_bytes=0)) == []
 
 
+def test_memory__one_large_step_after_the_warm_up__is_none() -> None:
+    steady = _campaign(200_000, 0.07, leaked_bytes=0)
+    stepped = [
+        Sample(
+            one.inputs,
+            one.received,
+            {door: rss + 8 * MIB * (one.inputs > 150_000) for door, rss in one.rss_bytes.items()},
+        )
+        for one in steady
+    ]
+    assert memory_faults(stepped) == []
+
+
 def test_memory__grown_beyond_all_bounds_in_the_warm_up__is_a_fault() -> None:
     assert memory_faults(_campaign(200_000, 0.3, leaked_bytes=0, warm_up_bytes=200 * MIB))
 
