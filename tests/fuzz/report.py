@@ -117,6 +117,14 @@ class Report:
                 for door, slope in self.slopes().items()
                 if first is not None and last is not None
             },
+            "samples": [
+                {
+                    "inputs": one.inputs,
+                    "received": {door.value: count for door, count in one.received.items()},
+                    "rss_bytes": {door.value: rss for door, rss in one.rss_bytes.items()},
+                }
+                for one in self.samples
+            ],
             "findings": [
                 {
                     "rule": f.violation.rule,

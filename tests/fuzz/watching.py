@@ -5,8 +5,7 @@ import re
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
-from statistics import median
+from statistics import linear_regression, median
 
 import grpc
 import psutil
@@ -31,6 +30,7 @@ MEANINGFUL_INPUTS = 50_000
 """Below, the caches are still filling and a slope says nothing."""
 WARM_UP_SHARE = 0.4
 """Caches, pools and allocators fill first; the slope is taken over the rest of the run."""
+PARTS = 3
 # Of one server, for each input that it got itself, after the warm-up. A leak of 1,000 bytes an input is twice as much.
 MAX_GROWTH_BYTES_PER_INPUT = 512
 MAX_GROWTH_BYTES = 192 * 2**20
@@ -135,7 +135,8 @@ def bugs_of(pages: Mapping[Door, str]) -> dict[str, float]:
 def growth_per_input(samples: Sequence[Sample], door: Door) -> float:
     """Bytes by which a server grew with each input that it got, after the warm-up; 0 with too few samples.
 
-    The median of the slopes between any two samples: a leak is in all of them, and an allocator's step in few.
+    Least squares over each third of that time, and of these the median: a leak is in all of them, a step that an
+    allocator takes once in one.
     """
     last = samples[-1].inputs if samples else 0
     points = [
@@ -143,8 +144,10 @@ def growth_per_input(samples: Sequence[Sample], door: Door) -> float:
         for sample in samples
         if sample.inputs >= WARM_UP_SHARE * last and door in sample.rss_bytes
     ]
-    slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2) if x2 > x1]
-    return median(slopes) if len(points) >= 3 and slopes else 0.0
+    size = len(points) // PARTS
+    parts = [points[start : start + size] for start in range(0, PARTS * size, max(size, 1))]
+    slopes = [linear_regression(*zip(*part, strict=True)).slope for part in parts if len({x for x, _ in part}) > 1]
+    return median(slopes) if len(slopes) == PARTS else 0.0
 
 
 def memory_faults(samples: Sequence[Sample]) -> list[str]:
