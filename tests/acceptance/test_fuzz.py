@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from tests.fixtures.mesh import RunningMesh
-from tests.fuzz.__main__ import processes_of
+from tests.fuzz.__main__ import SETTINGS, processes_of
 from tests.fuzz.campaign import Plan, run_campaign
 from tests.fuzz.surface import all_rpcs
 
@@ -17,7 +17,7 @@ SEED = 20
 
 
 def test_fuzz__hostile_calls_to_every_rpc__break_no_rule(tmp_path: Path) -> None:
-    with RunningMesh(tmp_path / "m") as mesh:
+    with RunningMesh(tmp_path / "m", settings=SETTINGS) as mesh:
         processes = processes_of(mesh)
         plan = Plan(INPUTS, LIMIT_S, SEED, now=int(time.time()), check_every=1_000)
         report = asyncio.run(run_campaign(mesh.data_dir, processes, plan, tmp_path / "fuzz"))

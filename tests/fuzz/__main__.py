@@ -16,12 +16,24 @@ from tests.fuzz.report import Report
 from tests.fuzz.surface import SERVICES, Door
 
 REPORTS = Path(__file__).resolve().parents[2] / "build" / "fuzz"
+SETTINGS = {
+    # Counted as ever, but not reached: behind a limit that is, nothing would be tried any more.
+    "requests_per_minute": "10000000",
+    "new_intents_per_15_minutes": "10000000",
+    "user_intents_per_15_minutes": "10000000",
+    # Registrations are signed before the campaign and sent in the course of it.
+    "registration_window_seconds": "7200",
+}
+"""Of the mesh under attack."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run as told by the command line."""
     options = _parse(arguments)
-    with tempfile.TemporaryDirectory(prefix="intentmesh-fuzz-") as folder, RunningMesh(Path(folder) / "m") as mesh:
+    with (
+        tempfile.TemporaryDirectory(prefix="intentmesh-fuzz-") as folder,
+        RunningMesh(Path(folder) / "m", settings=SETTINGS) as mesh,
+    ):
         report = asyncio.run(_run(mesh, options))
         if report.findings:
             _keep_logs(mesh, options.folder)

@@ -1,6 +1,7 @@
 """Valid messages for every RPC, as seeds: some made, some learned from the mesh under attack (tokens)."""
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -28,7 +29,11 @@ from tests.fuzz.surface import Door, all_rpcs
 ORDERS = 120
 """Distinct valid orders of a campaign: each costs transactions on the chains."""
 UNKNOWN_INTENT = "0x" + "5e" * 32
+_BRIDGE = 1
+"""Every third order from this one on goes from chain to chain, and its fill is attested."""
 _LEARN_SECONDS = 10.0
+_FILL_SECONDS = 40.0
+_POLL_SECONDS = 0.3
 # Tokens are not secret: whoever knows the code can write one that fits its query.
 _FORGED_POSITIONS = (
     "", "\x00", "\ud800", "a" * 400, "0x" + "f" * 40,
@@ -41,10 +46,15 @@ _USER = format_address(USER.address)
 class Corpus:
     """Seeds by the path of their RPC."""
 
-    def __init__(self, network: NetworkConfig, solver_address: str, seed: int, now: int) -> None:
-        self.signer = Signer(network, now, seed)
+    def __init__(
+        self, network: NetworkConfig, solver_address: str, seed: int, now: int, endpoints: Sequence[str] = ()
+    ) -> None:
+        """`endpoints` are those of the first invented solvers."""
+        self.signer = Signer(network, now, seed, tuple(endpoints))
         self.orders = [self.signer.order(number) for number in range(ORDERS)]
         self.intent_ids = [self.signer.intent_id(order) for order in self.orders]
+        # Fills that are on a chain, as the attesters have seen them.
+        self._fills: list[attester.AttestFillRequest] = []
         # By RPC: page and resume tokens that the mesh has issued.
         self._tokens: dict[str, list[str]] = {}
         self._solver_address = solver_address
@@ -58,6 +68,7 @@ class Corpus:
         operator = "operator:fuzz"
         for number in range(4):
             await _ask(doors, Door.INTAKE, "IntakeService/SubmitIntent", self.orders[number], operator)
+        await self._learn_fill(doors, self.orders[_BRIDGE], operator)
         pages = {
             "IntakeService/ListIntents": intake.ListIntentsRequest(user=_USER, page_size=1),
             "SolverRegistryService/ListSolvers": registry.ListSolversRequest(page_size=1),
@@ -77,6 +88,27 @@ class Corpus:
             doors, Door.STATUS, "StatusService/WatchIntents", status.WatchIntentsRequest(from_start=True), operator
         )
         self._tokens["StatusService/WatchIntents"] = ["", getattr(watched, "resume_token", "")]
+
+    async def _learn_fill(self, doors: Doors, order: intake.SubmitIntentRequest, principal: str) -> None:
+        """Wait for the mesh to fill this order and to prove it."""
+        request = attester.ListAttestationsRequest(intent_id=self.signer.intent_id(order), page_size=1)
+        deadline = asyncio.get_running_loop().time() + _FILL_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            answer = await _ask(doors, Door.ATTESTER_1, "AttesterService/ListAttestations", request, principal)
+            for seen in answer.attestations if answer is not None else ():
+                self._fills.append(self._claim(order, seen.solver, seen.timestamp))
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _claim(self, order: intake.SubmitIntentRequest, solver: str, timestamp: int) -> attester.AttestFillRequest:
+        return attester.AttestFillRequest(
+            intent_id=self.signer.intent_id(order),
+            origin_chain_id=order.order.origin_chain_id,
+            input_oracle=order.order.input_oracle,
+            output=order.order.outputs[0],
+            solver=solver,
+            timestamp=timestamp,
+        )
 
     def seed(self, random: Random, path: str) -> Message:
         """A valid message for this RPC."""
@@ -146,20 +178,18 @@ class Corpus:
             )
 
         def solver_id(random: Random) -> str:
-            return random.choice(
-                (self._solver_address, self.signer.registration(random.randrange(SOLVER_KEYS), "x").address)
-            )
+            return random.choice((self._solver_address, self.signer.solver_address(invented(random))))
+
+        def invented(random: Random) -> int:
+            # Those with an endpoint get into the store, and what follows finds them there.
+            return random.randrange(2 if random.random() < 0.7 else SOLVER_KEYS)
 
         return {
-            "SolverRegistryService/RegisterSolver": lambda random: self.signer.registration(
-                random.randrange(SOLVER_KEYS), "127.0.0.1:1"
-            ),
+            "SolverRegistryService/RegisterSolver": lambda random: self.signer.registration(invented(random)),
             "SolverRegistryService/UpdateSolver": lambda random: registry.UpdateSolverRequest(
                 solver_id=solver_id(random), state=random.choice((2, 2, 2, 4))
             ),
-            "SolverRegistryService/DeregisterSolver": lambda random: self.signer.deregistration(
-                random.randrange(SOLVER_KEYS)
-            ),
+            "SolverRegistryService/DeregisterSolver": lambda random: self.signer.deregistration(invented(random)),
             "SolverRegistryService/GetSolver": lambda random: registry.GetSolverRequest(solver_id=solver_id(random)),
             "SolverRegistryService/ListSolvers": page(registry.ListSolversRequest, "ListSolvers"),
             "SolverRegistryService/Heartbeat": lambda random: registry.HeartbeatRequest(solver_id=solver_id(random)),
@@ -229,15 +259,14 @@ class Corpus:
 
     def _attester(self) -> dict[str, Callable[[Random], Message]]:
         def fill(random: Random) -> Message:
-            order = random.choice(self.orders)
-            return attester.AttestFillRequest(
-                intent_id=self.signer.intent_id(order),
-                origin_chain_id=order.order.origin_chain_id,
-                input_oracle=order.order.input_oracle,
-                output=order.order.outputs[0],
-                solver="0x" + self._solver_address[2:].rjust(64, "0"),
-                timestamp=self.signer.now + random.randrange(600),
-            )
+            if self._fills and random.random() < 0.4:
+                seen = attester.AttestFillRequest()
+                seen.CopyFrom(random.choice(self._fills))
+                return seen
+            bridges = self.orders[_BRIDGE::3]
+            order = random.choice(bridges if random.random() < 0.7 else self.orders)
+            padded = "0x" + self._solver_address[2:].rjust(64, "0")
+            return self._claim(order, padded, self.signer.now + random.randrange(600))
 
         return {
             "AttesterService/AttestFill": fill,

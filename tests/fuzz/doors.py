@@ -21,7 +21,8 @@ _OPTIONS = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    # Also how long connecting may take, and a busy machine takes its time.
+    ("grpc.min_reconnect_backoff_ms", 20_000),
     ("grpc.max_reconnect_backoff_ms", 500),
     # A connection of its own for every channel.
     ("grpc.use_local_subchannel_pool", 1),

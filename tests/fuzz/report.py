@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.fuzz.depth import DEPTHS, Depth, depth_of
 from tests.fuzz.inputs import FuzzInput
 from tests.fuzz.oracle import Violation, is_transport, reason_of
 from tests.fuzz.outcomes import TRANSPORT, Outcome
 from tests.fuzz.surface import Door, rpc_of
-from tests.fuzz.watching import Sample, growth_per_1000
+from tests.fuzz.watching import Sample, growth_per_input
 
 MAX_FILES = 200
-WARM_UP_SHARE = 0.4
-"""Caches, pools and allocators fill first; the slope is taken over the rest of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,9 @@ class Report:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     manners: Counter[str] = field(default_factory=Counter)
+    # By the server that a call was for; the gateway's are those that are for none of them.
+    received: Counter[Door] = field(default_factory=Counter)
+    depths: Counter[tuple[Door, Depth]] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
     findings: dict[str, Finding] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
@@ -52,6 +54,9 @@ class Report:
         name = rpc.name if rpc is not None else "(no such method)"
         self.counts[name, TRANSPORT if is_transport(one, outcome) else outcome.status] += 1
         self.manners[one.manner.value] += 1
+        server = (rpc.server_behind(one.door) if rpc is not None else one.door) or Door.GATEWAY
+        self.received[server] += 1
+        self.depths[server, depth_of(one, outcome)] += 1
         reason = reason_of(outcome)
         if reason:
             self.reasons[reason] += 1
@@ -77,9 +82,10 @@ class Report:
         self.findings[violation.key] = Finding(violation, str(file))
 
     def slopes(self) -> dict[Door, float]:
-        """Bytes per 1,000 inputs of every server after the warm-up."""
-        warm = [sample for sample in self.samples if sample.inputs >= WARM_UP_SHARE * self.inputs]
-        return {door: growth_per_1000(warm, door) for door in (self.samples[0].rss_bytes if self.samples else ())}
+        """Bytes that each server grew with each of its inputs after the warm-up."""
+        return {
+            door: growth_per_input(self.samples, door) for door in (self.samples[0].rss_bytes if self.samples else ())
+        }
 
     def to_json(self) -> dict[str, Any]:
         """JSON types only."""
@@ -96,16 +102,29 @@ class Report:
             "rpcs": rpcs,
             "reasons": dict(self.reasons.most_common()),
             "manners": dict(self.manners.most_common()),
+            "depths": {
+                door.value: {depth.value: self.depths[door, depth] for depth in DEPTHS if self.depths[door, depth]}
+                for door in sorted(self.received)
+            },
             "slowest": {"seconds": round(self.slowest[0], 3), "input": self.slowest[1]},
             "rss_bytes": {
                 door.value: {
                     "before": first.rss_bytes[door],
                     "after": last.rss_bytes.get(door, 0),
-                    "per_1000_inputs": round(slope),
+                    "inputs": last.received.get(door, 0),
+                    "per_input": round(slope),
                 }
                 for door, slope in self.slopes().items()
                 if first is not None and last is not None
             },
+            "samples": [
+                {
+                    "inputs": one.inputs,
+                    "received": {door.value: count for door, count in one.received.items()},
+                    "rss_bytes": {door.value: rss for door, rss in one.rss_bytes.items()},
+                }
+                for one in self.samples
+            ],
             "findings": [
                 {
                     "rule": f.violation.rule,
@@ -136,12 +155,15 @@ class Report:
         totals = [sum(self.counts[name, status] for name in names) for status in statuses]
         yield f"{'all':44}" + "".join(f"{total:>13}" for total in totals)
         yield ""
+        yield from self._depth_lines()
+        yield ""
         yield "reasons: " + ", ".join(f"{reason} {count}" for reason, count in self.reasons.most_common())
         yield "manners: " + ", ".join(f"{manner} {count}" for manner, count in self.manners.most_common())
         slopes = self.slopes()
         for door, slope in slopes.items():
             before, after = (sample.rss_bytes.get(door, 0) / 2**20 for sample in (self.samples[0], self.samples[-1]))
-            yield f"memory: {door:16} {before:7.1f} MiB -> {after:7.1f} MiB, {slope / 1024:+8.1f} KiB per 1,000 inputs"
+            grown = f"{before:7.1f} MiB -> {after:7.1f} MiB, {slope:+6.0f} bytes with each"
+            yield f"memory: {door:16} {grown} of its {self.received[door]} inputs"
         yield f"slowest: {self.slowest[0]:.2f} s, {self.slowest[1]}"
         rate = self.inputs / self.seconds if self.seconds else 0
         found = len(self.findings)
@@ -150,3 +172,17 @@ class Report:
             yield f"  {finding.violation.rule} ({self.seen[key]} times): {key.split(' ', 1)[1]}"
             yield f"      {finding.violation.detail}"
             yield f"      {finding.file}"
+
+    def _depth_lines(self) -> Iterable[str]:
+        """Where the inputs ended, in percent of what each server got."""
+        yield f"{'how far they came, in %':24}{'inputs':>10}" + "".join(f"{depth.value:>11}" for depth in DEPTHS)
+        for door in sorted(self.received):
+            yield self._depth_line(door.value, {depth: self.depths[door, depth] for depth in DEPTHS})
+        yield self._depth_line(
+            "all", {depth: sum(self.depths[door, depth] for door in self.received) for depth in DEPTHS}
+        )
+
+    @staticmethod
+    def _depth_line(name: str, counts: dict[Depth, int]) -> str:
+        total = sum(counts.values()) or 1
+        return f"{name:24}{total:>10}" + "".join(f"{100 * counts[depth] / total:>11.1f}" for depth in DEPTHS)

@@ -1,11 +1,12 @@
 """Signed orders and registrations. What a fuzzer signs again after a change gets past the signature check."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from google.protobuf.message import Message
 from intentmesh.chain.config import ChainConfig, NetworkConfig
+from intentmesh.domain.context import ContextKind, OrderContext
 from intentmesh.domain.convert import order_from_proto, order_to_proto
 from intentmesh.domain.digests import (
     TokenDomain,
@@ -40,6 +41,7 @@ from intentmesh.v1.solver_registry_service_pb2 import DeregisterSolverRequest, R
 from tests.fuzz import values
 
 USER = local_accounts("user")[0]
+SOLVER = to_bytes32(local_accounts("solver")[0].address)
 RECIPIENT = Address(b"\x00" * 18 + b"\xf0\x22")
 FILL_SECONDS = 6 * 3600
 EXPIRY_SECONDS = 12 * 3600
@@ -56,12 +58,15 @@ class Signer:
     network: NetworkConfig
     now: int
     seed: int
+    # Where the first invented solvers answer; the others have no endpoint that does.
+    endpoints: Sequence[str] = ()
 
     def order(self, number: int) -> SubmitIntentRequest:
         """The number-th valid order: swap, bridge and transfer in turn, Permit2 and ERC-3009 in turn."""
         alpha, beta = self.network.chains[0], self.network.chains[-1]
         origin, target, symbol = ((alpha, alpha, "WETH"), (alpha, beta, "USDC"), (beta, beta, "USDC"))[number % 3]
         order = self._order(number, origin, target, symbol)
+        order = replace(order, outputs=(replace(order.outputs[0], context=self._context(number // 3)),))
         return self.submission(order, erc3009=number % 2 == 1)
 
     def submission(self, order: Order, *, erc3009: bool = False, request_id: str = "") -> SubmitIntentRequest:
@@ -80,24 +85,29 @@ class Signer:
         order = order_from_proto(request.order)
         return format_intent_id(order_id(order, self.network.chain(order.origin_chain_id).input_settler))
 
-    def cancellation(self, request: SubmitIntentRequest, valid_for: int = 300) -> CancelIntentRequest:
+    def cancellation(self, request: SubmitIntentRequest, valid_for: int = 3_000) -> CancelIntentRequest:
         """Of this order, by its user."""
         made = CancelIntentRequest(intent_id=self.intent_id(request), valid_until=self.now + valid_for)
         return self._sign_cancellation(made, self.network.chains[0])
 
-    def registration(self, number: int, endpoint: str) -> RegisterSolverRequest:
+    def solver_address(self, number: int) -> str:
         """Of the number-th invented solver."""
-        key = self._solver_key(number)
+        return format_address(address_of(self._solver_key(number)))
+
+    def registration(self, number: int) -> RegisterSolverRequest:
+        """Of the number-th invented solver."""
         made = RegisterSolverRequest(
-            address=format_address(address_of(key)), endpoint=endpoint, name="fuzzed", signed_time=self.now
+            address=self.solver_address(number),
+            endpoint=self.endpoints[number] if number < len(self.endpoints) else "127.0.0.1:1",
+            name="fuzzed",
+            signed_time=self.now,
         )
-        return _sign_registration(made, key)
+        return _sign_registration(made, self._solver_key(number))
 
     def deregistration(self, number: int) -> DeregisterSolverRequest:
         """Of the number-th invented solver."""
-        key = self._solver_key(number)
-        made = DeregisterSolverRequest(address=format_address(address_of(key)), signed_time=self.now)
-        return _sign_deregistration(made, key)
+        made = DeregisterSolverRequest(address=self.solver_address(number), signed_time=self.now)
+        return _sign_deregistration(made, self._solver_key(number))
 
     def again(self, random: Random, message: Message) -> bool:
         """Sign a changed message anew, in place. False where it is not one that is signed, or is beyond signing."""
@@ -129,10 +139,12 @@ class Signer:
 
     def _registration_again(self, random: Random, request: RegisterSolverRequest) -> None:
         # Never an address of elsewhere: what is signed well may be called.
-        request.endpoint = random.choice(values.ENDPOINTS)
-        key = self._solver_key(random.randrange(SOLVER_KEYS))
-        request.address = format_address(address_of(key))
-        request.signed_time = self.now + random.choice((0, 1, -1, 60, 299, 300, 301))
+        number = random.randrange(SOLVER_KEYS)
+        key = self._solver_key(number)
+        answers = number < len(self.endpoints) and random.random() < 0.7
+        request.endpoint = self.endpoints[number] if answers else random.choice(values.ENDPOINTS)
+        request.address = self.solver_address(number)
+        request.signed_time = self.now + random.choice((0, 1, -1, 60, 299, 300, 301, random.randrange(3_600)))
         request.MergeFrom(_sign_registration(request, key))
 
     def _deregistration_again(self, random: Random, request: DeregisterSolverRequest) -> None:
@@ -167,10 +179,20 @@ class Signer:
             outputs=(output,),
         )
 
-    def with_context(self, number: int, context: bytes) -> SubmitIntentRequest:
-        """A valid swap of another order type."""
-        order = self._order(number * 3, self.network.chains[0], self.network.chains[0], "WETH")
-        return self.submission(replace(order, outputs=(replace(order.outputs[0], context=context),)))
+    def _context(self, number: int) -> bytes:
+        """Of every kind that a valid order may have, mostly none."""
+        later, end = self.now + FILL_SECONDS // 2, self.now + FILL_SECONDS
+        match number % 12:
+            case 0:
+                return OrderContext(ContextKind.DUTCH, start=self.now, stop=end, slope=1).encode()
+            case 1:
+                return OrderContext(ContextKind.EXCLUSIVE_LIMIT, exclusive_solver=SOLVER, until=later).encode()
+            case 2:
+                return OrderContext(
+                    ContextKind.EXCLUSIVE_DUTCH, exclusive_solver=SOLVER, start=later, until=later, stop=end, slope=1
+                ).encode()
+            case _:
+                return b""
 
     def _erc3009(self, origin: ChainConfig, order: Order) -> bytes:
         signatures = []

@@ -59,6 +59,13 @@ class Rpc:
     def unary(self) -> bool:
         return not self.request_streaming and not self.response_streaming
 
+    def server_behind(self, door: Door) -> Door | None:
+        """Whose handler answers a call at this door; None where it depends on the gateway (health, reflection)."""
+        if door is not Door.GATEWAY:
+            return door
+        behind = [one for one in self.doors if one in BEHIND_GATEWAY]
+        return behind[0] if len(behind) == 1 else None
+
 
 @cache
 def all_rpcs() -> tuple[Rpc, ...]:

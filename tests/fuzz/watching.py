@@ -3,8 +3,9 @@
 import asyncio
 import re
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import linear_regression, median
 
 import grpc
 import psutil
@@ -18,14 +19,30 @@ RECOVERY_SECONDS = 30.0
 POLL_SECONDS = 0.2
 # Names in endpoints.json's `metrics` are the doors' own, but for a mesh of one attester.
 _IN_FLIGHT = re.compile(r"^grpc_server_in_flight\{(?P<labels>.*)\} (?P<value>\S+)$", re.MULTILINE)
+# What a service itself counts as a bug of its own, whether the caller was still there to be told or not.
+_BUGS = re.compile(
+    r"^(?P<series>(?:grpc_server_handled_total|intent_errors_total)\{[^}]*\"(?:INTERNAL|UNKNOWN)\"[^}]*\})"
+    r" (?P<value>\S+)$",
+    re.MULTILINE,
+)
+
+MEANINGFUL_INPUTS = 50_000
+"""Below, the caches are still filling and a slope says nothing."""
+WARM_UP_SHARE = 0.4
+"""Caches, pools and allocators fill first; the slope is taken over the rest of the run."""
+PARTS = 3
+# Of one server, for each input that it got itself, after the warm-up. A leak of 1,000 bytes an input is twice as much.
+MAX_GROWTH_BYTES_PER_INPUT = 512
+MAX_GROWTH_BYTES = 192 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Resident memory of every server after a number of inputs."""
+    """Resident memory of every server after a number of inputs; `received` are those that a server got itself."""
 
     inputs: int
-    rss_bytes: dict[Door, int]
+    received: Mapping[Door, int]
+    rss_bytes: Mapping[Door, int]
 
 
 @dataclass(slots=True)
@@ -35,11 +52,12 @@ class Watcher:
     doors: Doors
     processes: dict[Door, psutil.Process]
     samples: list[Sample] = field(default_factory=list)
+    _bugs: dict[str, float] = field(default_factory=dict)
 
-    def sample(self, inputs: int) -> Sample:
+    def sample(self, received: Mapping[Door, int], inputs: int) -> Sample:
         """Remember and return how much memory each server holds now."""
         rss = {door: one.memory_info().rss for door, one in self.processes.items() if one.is_running()}
-        self.samples.append(Sample(inputs, rss))
+        self.samples.append(Sample(inputs, dict(received), rss))
         return self.samples[-1]
 
     async def faults(self) -> list[str]:
@@ -51,27 +69,27 @@ class Watcher:
     async def calls_left(self) -> list[str]:
         """Calls that servers still work on, though nobody waits for them any more. Waits for them to end."""
         deadline = asyncio.get_running_loop().time() + RECOVERY_SECONDS
-        while left := await asyncio.to_thread(self._in_flight):
+        while left := calls_in_flight(await asyncio.to_thread(self._scrape)):
             if asyncio.get_running_loop().time() > deadline:
                 return left
             await asyncio.sleep(POLL_SECONDS)
         return []
 
-    def _in_flight(self) -> list[str]:
-        left = []
+    async def bugs_counted(self) -> list[str]:
+        """Calls since the last look that a service has ended with INTERNAL or UNKNOWN."""
+        counted = bugs_of(await asyncio.to_thread(self._scrape))
+        new = [f"{series}: {value:.0f}" for series, value in counted.items() if value > self._bugs.get(series, 0.0)]
+        self._bugs |= counted
+        return new
+
+    def _scrape(self) -> dict[Door, str]:
+        pages = {}
         for door in SERVICES:
             url = self.doors.metrics.get(door.value)
-            if url is None:
-                continue
-            with urllib.request.urlopen(url, timeout=HEALTH_SECONDS) as answer:  # noqa: S310 (the mesh's own page)
-                text = answer.read().decode()
-            # Others of the mesh call too: the solver is asked by the registry, the executor listens to it.
-            left += [
-                f"{door}: {match['value']} of {match['labels']}"
-                for match in _IN_FLIGHT.finditer(text)
-                if float(match["value"]) > 0 and not any(name in match["labels"] for name in _INTERNAL_STREAMS)
-            ]
-        return left
+            if url is not None:
+                with urllib.request.urlopen(url, timeout=HEALTH_SECONDS) as answer:  # noqa: S310 (the mesh's own page)
+                    pages[door] = answer.read().decode()
+        return pages
 
     async def _serves(self, door: Door) -> str:
         stub = health_pb2_grpc.HealthStub(self.doors.channel(door))
@@ -90,18 +108,59 @@ class Watcher:
         return f"{door} does not serve: {said}"
 
 
+# Others of the mesh call too: the solver is asked by the registry, the executor listens to it.
 _INTERNAL_STREAMS = ('grpc_method="Execute"',)
 
 
-def growth_per_1000(samples: Sequence[Sample], door: Door) -> float:
-    """Slope of one server's memory in bytes per 1,000 inputs, by least squares; 0 with fewer than three samples."""
-    points = [(sample.inputs, sample.rss_bytes[door]) for sample in samples if door in sample.rss_bytes]
-    if len(points) < 3:
-        return 0.0
-    mean_x = sum(x for x, _ in points) / len(points)
-    mean_y = sum(y for _, y in points) / len(points)
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return 1_000 * sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+def calls_in_flight(pages: Mapping[Door, str]) -> list[str]:
+    """From each server's metrics: what it works on."""
+    return [
+        f"{door}: {match['value']} of {match['labels']}"
+        for door, page in pages.items()
+        for match in _IN_FLIGHT.finditer(page)
+        if float(match["value"]) > 0 and not any(name in match["labels"] for name in _INTERNAL_STREAMS)
+    ]
+
+
+def bugs_of(pages: Mapping[Door, str]) -> dict[str, float]:
+    """From each server's metrics: the series that count its bugs, above zero."""
+    return {
+        f"{door} {match['series']}": float(match["value"])
+        for door, page in pages.items()
+        for match in _BUGS.finditer(page)
+        if float(match["value"]) > 0
+    }
+
+
+def growth_per_input(samples: Sequence[Sample], door: Door) -> float:
+    """Bytes by which a server grew with each input that it got, after the warm-up; 0 with too few samples.
+
+    Least squares over each third of that time, and of these the median: a leak is in all of them, a step that an
+    allocator takes once in one.
+    """
+    last = samples[-1].inputs if samples else 0
+    points = [
+        (sample.received.get(door, 0), sample.rss_bytes[door])
+        for sample in samples
+        if sample.inputs >= WARM_UP_SHARE * last and door in sample.rss_bytes
+    ]
+    size = len(points) // PARTS
+    parts = [points[start : start + size] for start in range(0, PARTS * size, max(size, 1))]
+    slopes = [linear_regression(*zip(*part, strict=True)).slope for part in parts if len({x for x, _ in part}) > 1]
+    return median(slopes) if len(slopes) == PARTS else 0.0
+
+
+def memory_faults(samples: Sequence[Sample]) -> list[str]:
+    """Servers that grow without end; nothing is said of campaigns that are too short."""
+    if not samples or samples[-1].inputs < MEANINGFUL_INPUTS:
+        return []
+    first, last = samples[0], samples[-1]
+    found = []
+    for door in first.rss_bytes:
+        slope, grown = growth_per_input(samples, door), last.rss_bytes.get(door, 0) - first.rss_bytes[door]
+        if slope > MAX_GROWTH_BYTES_PER_INPUT or grown > MAX_GROWTH_BYTES:
+            found.append(f"{door} grew by {grown / 2**20:.0f} MiB, by {slope:.0f} bytes with each of its inputs")
+    return found
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -27,8 +27,8 @@ from intentmesh.v1.solver_service_pb2 import ExecuteRequest, ExecuteResponse, Ex
 log = structlog.get_logger(__name__)
 
 MAX_WORDS_CHARACTERS = 512
-# Enums are open on the wire: a solver may send any number.
-_KNOWN_REASONS = frozenset(ErrorReason.values())
+# Enums are open on the wire: a solver may send any number. A bug of the mesh is nothing that it could tell of.
+_KNOWN_REASONS = frozenset(ErrorReason.values()) - {ErrorReason.ERROR_REASON_INTERNAL}
 # The same call would be refused again.
 _REFUSALS = (InvalidArgument, FailedPrecondition, PermissionDenied, Unauthenticated)
 _LAST_STAGES = {

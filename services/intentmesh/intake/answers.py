@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import structlog
 from prometheus_client import Counter
 
 from intentmesh.domain.errors import MeshError
@@ -13,6 +14,8 @@ from intentmesh.rpc.tracing import current_trace_id
 from intentmesh.v1 import intake_service_pb2 as pb
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intent_pb2 import IntentType
+
+log = structlog.get_logger()
 
 # Of one message; stands in the protos, and a test compares.
 MAX_ITEMS = 256
@@ -26,8 +29,10 @@ def accepted(acceptance: Acceptance) -> pb.SubmitIntentResponse:
 
 
 def refused(error: Exception) -> pb.Refusal:
-    """An error in the middle of a stream; bugs tell nothing but their trace id."""
+    """An error in the middle of a stream; bugs tell nothing but their trace id, and leave a line in the log."""
     told = as_mesh_error(error, current_trace_id())
+    if told.reason == ErrorReason.ERROR_REASON_INTERNAL:
+        log.error("item_failed", exc_info=error)
     return pb.Refusal(
         code=status_code(told).value[0],
         reason=told.reason,

@@ -9,6 +9,7 @@ import grpc
 
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER, Principal
 from intentmesh.rpc.tracing import TRACEPARENT, traceparent
+from intentmesh.rpc.unreadable import ReadableCall, reader
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 """For unary calls whose caller names none: nothing waits for ever."""
@@ -62,40 +63,55 @@ def with_scheme(target: str) -> str:
 
 
 class _MeshChannel(grpc.aio.Channel):
-    """Adds metadata to every call. A delegate, since interceptors cost a task a call and do not cover streams well."""
+    """Adds metadata to every call, and fails those whose answer cannot be read.
+
+    A delegate, since interceptors cost a task a call and do not cover streams well.
+    """
 
     def __init__(self, inner: grpc.aio.Channel, identity: Metadata, timeout_seconds: float) -> None:
         self._inner = inner
         self._identity = identity
         self._timeout_seconds = timeout_seconds
 
-    def _with_metadata(self, make: Callable[..., Any], timeout_seconds: float | None) -> Callable[..., Any]:
+    def _calls(
+        self,
+        make_caller: Callable[..., Any],
+        timeout_seconds: float | None,
+        method: str,
+        request_serializer: Callable[..., bytes] | None = None,
+        response_deserializer: Callable[[bytes], Any] | None = None,
+        **more: Any,
+    ) -> Callable[..., Any]:
+        read = reader(response_deserializer) if response_deserializer is not None else None
+        make = make_caller(method, request_serializer=request_serializer, response_deserializer=read, **more)
+
         def call(
             *args: Any,
             metadata: Iterable[tuple[str, str | bytes]] | None = None,
             timeout: float | None = None,
             **more: Any,
-        ) -> Any:
+        ) -> ReadableCall:
             sent = (*(metadata or ()), *self._identity, (TRACEPARENT, traceparent()))
-            return make(*args, metadata=sent, timeout=timeout_seconds if timeout is None else timeout, **more)
+            timeout = timeout_seconds if timeout is None else timeout
+            return ReadableCall(make(*args, metadata=sent, timeout=timeout, **more))
 
         return call
 
     def unary_unary(self, *args: Any, **more: Any) -> Any:
         """As grpc.aio.Channel."""
-        return self._with_metadata(self._inner.unary_unary(*args, **more), self._timeout_seconds)
+        return self._calls(self._inner.unary_unary, self._timeout_seconds, *args, **more)
 
     def unary_stream(self, *args: Any, **more: Any) -> Any:
         """As grpc.aio.Channel."""
-        return self._with_metadata(self._inner.unary_stream(*args, **more), None)
+        return self._calls(self._inner.unary_stream, None, *args, **more)
 
     def stream_unary(self, *args: Any, **more: Any) -> Any:
         """As grpc.aio.Channel."""
-        return self._with_metadata(self._inner.stream_unary(*args, **more), None)
+        return self._calls(self._inner.stream_unary, None, *args, **more)
 
     def stream_stream(self, *args: Any, **more: Any) -> Any:
         """As grpc.aio.Channel."""
-        return self._with_metadata(self._inner.stream_stream(*args, **more), None)
+        return self._calls(self._inner.stream_stream, None, *args, **more)
 
     async def close(self, grace: float | None = None) -> None:
         """As grpc.aio.Channel."""

@@ -1,6 +1,7 @@
 """The real Envoy with the configuration that the mesh uses, in front of servers that tell what reached them."""
 
 import asyncio
+import base64
 import http.client
 import json
 import struct
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.envoy import EnvoyGateway
@@ -287,6 +288,30 @@ async def test_browser__by_grpc_web__is_answered_with_cors(mesh: Mesh) -> None:
     assert "grpc-status" in str(answer.headers.get("access-control-expose-headers"))
     assert answer.body.startswith(FRAME)
     assert b"grpc-status:0" in answer.body
+
+
+async def test_browser__refused_by_the_gateway__is_told_the_status_of_the_details(tmp_path: Path) -> None:
+    headers = {"Content-Type": "application/grpc-web+proto", "X-Grpc-Web": "1"}
+    large = struct.pack(">BI", 0, MIB + 1) + b"x" * (MIB + 1)
+
+    def ask(port: int, body: bytes = FRAME, **more: str) -> tuple[str | None, int, str]:
+        answer = _http(port, "POST", SUBMIT, headers | more, body)
+        details = status_pb2.Status.FromString(base64.b64decode(answer.headers["grpc-status-details-bin"] + "=="))
+        assert not [name for name in answer.headers if name.startswith("x-gateway")], "ours alone"
+        return answer.headers.get("grpc-status"), details.code, answer.headers.get("grpc-message", "")
+
+    async with running_mesh(tmp_path, burst_requests=3, requests_per_second=10) as mesh:
+        port = mesh.gateway.port
+        malformed = await asyncio.to_thread(ask, port, **{"grpc-encoding": "gzip,gzip"})
+        assert malformed[:2] == ("3", 3)
+        too_large = await asyncio.to_thread(ask, port, large)
+        assert too_large[:2] == ("8", 8)
+        await mesh.servers[PublicService.INTAKE].__aexit__(None, None, None)
+        away = await asyncio.to_thread(ask, port)
+        assert away[:2] == ("14", 14)
+        overloaded = [await asyncio.to_thread(ask, port) for _ in range(6)][-1]
+        assert overloaded[:2] == ("8", 8)
+        assert all(len(told[2]) > 10 for told in (malformed, too_large, away, overloaded))
 
 
 async def test_metrics_and_admin__from_outside__show_metrics_only(mesh: Mesh) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intent_pb2 import IntentPhase
 from intentmesh.v1.solver_service_pb2 import ExecuteRequest, ExecuteResponse, ExecuteStage
+from structlog.testing import capture_logs
 
 from tests.integration.executor.test_happy_path import delivering
 from tests.integration.executor.world import (
@@ -52,3 +54,49 @@ async def test_execution__solver_ends_with_words_no_store_takes__order_goes_to_a
     assert words.startswith("[31mxxx"), "its own words, and not that its time ran out"
     assert words.isprintable()
     assert len(words) < 1_000
+
+
+async def _says_it_is_the_meshs_bug(_: ScriptedSolver, __: ExecuteRequest) -> AsyncIterator[ExecuteResponse]:
+    yield ExecuteResponse(
+        update_number=1, stage=ExecuteStage.EXECUTE_STAGE_FAILED, reason=ErrorReason.ERROR_REASON_INTERNAL
+    )
+
+
+async def _has_no_such_method(_request: bytes, context: grpc.aio.ServicerContext) -> None:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no such method")
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["tells it", "refuses without details"])
+async def test_execution__solver_fails_with_the_reason_of_a_bug__is_not_told_as_one_of_the_mesh(
+    world: World, refuses: bool
+) -> None:
+    hostile = await world.add_solver(SOLVER, _says_it_is_the_meshs_bug)
+    if refuses:
+        methods = {"Execute": grpc.unary_unary_rpc_method_handler(_has_no_such_method)}
+        handler = grpc.method_handlers_generic_handler("intentmesh.v1.SolverService", methods)
+        hostile.target = await world.serve(lambda server: server.add_generic_rpc_handlers((handler,)))
+    await world.add_solver(RIVAL, delivering(world))
+    async with world.executor():
+        intent_id = await submit(world.pool, make_order(world.network), world.network)
+        row = await until(world.pool, intent_id, lambda row: row.state.is_over)
+    assert row.state.phase == IntentPhase.INTENT_PHASE_SETTLED
+    reasons = {event.reason for event in await history(world.pool, intent_id)}
+    assert ErrorReason.ERROR_REASON_INTERNAL not in reasons
+
+
+async def test_execution__solver_answers_noise__order_goes_to_another(world: World) -> None:
+    async def noise(_request: bytes, _context: object) -> AsyncIterator[bytes]:
+        yield b"\x0a\xff"
+
+    methods = {"Execute": grpc.unary_stream_rpc_method_handler(noise)}
+    handler = grpc.method_handlers_generic_handler("intentmesh.v1.SolverService", methods)
+    noisy = ScriptedSolver(SOLVER, delivering(world))
+    noisy.target = await world.serve(lambda server: server.add_generic_rpc_handlers((handler,)))
+    world.registry.solvers.append(noisy)
+    await world.add_solver(RIVAL, delivering(world))
+    with capture_logs() as logs:
+        async with world.executor():
+            intent_id = await submit(world.pool, make_order(world.network), world.network)
+            row = await until(world.pool, intent_id, lambda row: row.state.is_over)
+    assert row.state.phase == IntentPhase.INTENT_PHASE_SETTLED
+    assert "execution_failed" not in {line["event"] for line in logs}

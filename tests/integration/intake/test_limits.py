@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import time
+from typing import Any
 
 import grpc
 import pytest
@@ -97,24 +99,32 @@ async def test_limits__principals_of_class_service__have_their_own(start_intake:
 
 
 async def test_limits__whole_budgets__are_shared_by_replicas_and_exact(start_intake: StartIntake) -> None:
+    """Intent 101 in 15 minutes and request 1,001 in a minute are refused by both until the first one's window ends."""
     async with start_intake() as intake, start_intake() as replica:
         turns = itertools.cycle((intake, replica))
+        began = time.monotonic()
         for _ in range(100):
-            await next(turns).stub.SubmitIntent(_request(intake))
-        error = await refused(next(turns).stub.SubmitIntent(_request(intake)))
-        assert reason_of(error) == "TOO_MANY_INTENTS_CREATED"
-        assert error.retry_after is not None
-        assert WINDOW_SECONDS - 120 < error.retry_after <= WINDOW_SECONDS
-        # 101 requests are counted by now.
+            assert (await next(turns).stub.SubmitIntent(_request(intake))).created
+        for running in (intake, replica):
+            error = await refused(running.stub.SubmitIntent(_request(intake)))
+            assert reason_of(error) == "TOO_MANY_INTENTS_CREATED"
+            assert error.metadata == {"limit": "100", "window_seconds": str(WINDOW_SECONDS)}
+            assert error.retry_after == _wait(began, WINDOW_SECONDS)
+        # 102 requests are counted by now.
         empty = ValidateIntentRequest(intent=SubmitIntentRequest())
-        for _ in range(899):
+        for _ in range(898):
             await next(turns).stub.ValidateIntent(empty)
         for running in (intake, replica):
             error = await refused(running.stub.ValidateIntent(empty))
             assert reason_of(error) == "RATE_LIMITED"
             assert error.metadata == {"limit": "1000", "window_seconds": "60"}
-            assert error.retry_after is not None
-            assert 0 < error.retry_after <= 60
+            assert error.retry_after == _wait(began, 60)
+        assert await intake.rows() == 100
+
+
+def _wait(began: float, window_seconds: int) -> Any:
+    """What a caller is told to wait: to the end of the window that the first call began, in whole seconds or so."""
+    return pytest.approx(began + window_seconds - time.monotonic(), abs=1.5)
 
 
 async def test_limits__answers__tell_what_is_left(start_intake: StartIntake) -> None:
@@ -181,7 +191,12 @@ async def test_limits__valkey_stopped_and_back__each_replica_counts_alone_meanwh
     port = PortReservation()
     server = ValkeyServer(data_folder, port=port.port, name="valkey-that-stops")
     await asyncio.to_thread(background_loop.run, server.start())
-    settings = {"valkey_url": server.url, "new_intents_per_15_minutes": 6}
+    settings = {
+        "valkey_url": server.url,
+        "new_intents_per_15_minutes": 6,
+        "requests_per_minute": 40,
+        "trusted_proxies": ("127.0.0.0/8",),
+    }
     try:
         async with start_intake(**settings) as intake, start_intake(**settings) as replica:
             for running in (intake, replica):
@@ -191,24 +206,61 @@ async def test_limits__valkey_stopped_and_back__each_replica_counts_alone_meanwh
             # The stated tolerance: the whole limit by each replica, what it granted before included.
             assert await _accepted(intake, 10) == 5
             assert await _accepted(replica, 2) == 2
+            # Requests: 40 by each, and 11 and 3 of them are counted.
+            assert await _validated(intake, 35) == 29
+            assert await _validated(replica, 39) == 37
             assert RATE_LIMITER_FALLBACKS._value.get() > before
             await asyncio.to_thread(background_loop.run, server.start())
-            await asyncio.sleep(leases.FALLBACK_SECONDS)
+            for running in (intake, replica):
+                await _until_valkey_counts(running)
             # What was granted without Valkey has been reported to it, so nothing is left for anybody.
-            assert await _accepted(intake, 1) == 0
-            assert await _accepted(replica, 1) == 0
+            for running in (intake, replica):
+                assert await _accepted(running, 1, client="203.0.113.7") == 0
+                assert await _validated(running, 1) == 0
+            # And all count together again.
+            assert [await _accepted(running, 3, client="203.0.113.8") for running in (intake, replica)] == [3, 3]
+            assert [await _accepted(running, 1, client="203.0.113.8") for running in (intake, replica)] == [0, 0]
     finally:
         await asyncio.to_thread(background_loop.run, server.stop())
         port.release()
 
 
-async def _accepted(intake: Intake, attempts: int) -> int:
+async def _until_valkey_counts(intake: Intake) -> None:
+    """Asks, each time for a client of its own, until Valkey was asked about it."""
+    async with asyncio.timeout(10):
+        for number in itertools.count():
+            before = RATE_LIMITER_LEASES._value.get()
+            assert await _validated(intake, 1, client=f"198.51.100.{number}") == 1
+            if RATE_LIMITER_LEASES._value.get() > before:
+                return
+            await asyncio.sleep(0.05)
+
+
+def _hop(client: str) -> tuple[tuple[str, str], ...]:
+    return (("x-forwarded-for", client),)
+
+
+async def _validated(intake: Intake, attempts: int, client: str = "203.0.113.7") -> int:
+    """How many of so many requests are answered; the others have to be refused by the limit of requests."""
+    answered = 0
+    for _ in range(attempts):
+        call = intake.stub.ValidateIntent(ValidateIntentRequest(intent=SubmitIntentRequest()), metadata=_hop(client))
+        (outcome,) = await asyncio.gather(call, return_exceptions=True)
+        if isinstance(outcome, grpc.aio.AioRpcError):
+            assert reason_of(mesh_error_from_rpc(outcome)) == "RATE_LIMITED"
+        else:
+            answered += 1
+    return answered
+
+
+async def _accepted(intake: Intake, attempts: int, client: str = "203.0.113.7") -> int:
     """How many of so many submissions are accepted; the others have to be refused by the limit."""
     accepted = 0
     for _ in range(attempts):
-        outcome = (await asyncio.gather(intake.stub.SubmitIntent(_request(intake)), return_exceptions=True))[0]
+        call = intake.stub.SubmitIntent(_request(intake), metadata=_hop(client))
+        (outcome,) = await asyncio.gather(call, return_exceptions=True)
         if isinstance(outcome, grpc.aio.AioRpcError):
-            assert reason_of(mesh_error_from_rpc(outcome)) == "TOO_MANY_INTENTS_CREATED"
+            assert reason_of(mesh_error_from_rpc(outcome)) in ("TOO_MANY_INTENTS_CREATED", "RATE_LIMITED")
         else:
             accepted += outcome.created
     return accepted

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 from intentmesh.chain.config import NetworkConfig
+from intentmesh.domain.types import IntentId, format_intent_id
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.ports import PortReservation
 from intentmesh.embedded.postgres import Dsn, PostgresServer
 from intentmesh.embedded.valkey import ValkeyUrl
 from intentmesh.v1.error_pb2 import ErrorReason
-from intentmesh.v1.intent_pb2 import IntentStatus
+from intentmesh.v1.event_pb2 import IntentEvent
+from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus
 
 from tests.fixtures.background import BackgroundLoop
 from tests.fixtures.intake_process import intake_process, kill_while_submitting
@@ -49,7 +51,17 @@ async def test_same_orders__by_many_clients_at_once__are_one_intent_each(start_i
         assert all(len(found) == 1 for found in ids)
         assert len(set.union(*ids)) == ORDERS
         assert created == [1] * ORDERS
-        assert await intake.rows() == await intake.rows("intent_events") == await intake.rows("executions") == ORDERS
+        stored = await intake.database.fetch("SELECT intent_id FROM intents")
+        assert {format_intent_id(IntentId(row["intent_id"])) for row in stored} == set.union(*ids)
+        events = [
+            IntentEvent.FromString(row["payload"])
+            for row in await intake.database.fetch("SELECT payload FROM intent_events")
+        ]
+        assert sorted((event.intent_id, event.sequence) for event in events) == sorted(
+            (intent_id, 1) for intent_id in set.union(*ids)
+        )
+        assert {event.phase for event in events} == {IntentPhase.INTENT_PHASE_ACCEPTED}
+        assert await intake.rows() == await intake.rows("executions") == ORDERS
 
 
 async def test_one_nonce__orders_in_one_message__one_is_stored(start_intake: StartIntake) -> None:

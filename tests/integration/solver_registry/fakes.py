@@ -66,6 +66,15 @@ async def hanging(_: "FakeSolver", __: QuoteRequest) -> QuoteResponse:
     raise AssertionError
 
 
+async def noise(_: "FakeSolver", __: QuoteRequest) -> QuoteResponse:
+    """Stands for bytes that are no message; no servicer can send them, so `start` does."""
+    raise AssertionError
+
+
+async def _send_noise(_request: bytes, _context: Any) -> bytes:
+    return b"\x0a\xff"
+
+
 @dataclass
 class FakeSolver(SolverServiceServicer):
     number: int
@@ -97,10 +106,24 @@ class FakeSolver(SolverServiceServicer):
 
     async def start(self) -> None:
         self.server = grpc.aio.server()
-        add_SolverServiceServicer_to_server(self, self.server)
+        if self.behaviour is noise:
+            self.server.add_generic_rpc_handlers((self._noisy(),))
+        else:
+            add_SolverServiceServicer_to_server(self, self.server)
         port = self.server.add_insecure_port(self.endpoint or "127.0.0.1:0")
         self.endpoint = f"127.0.0.1:{port}"
         await self.server.start()
+
+    def _noisy(self) -> grpc.GenericRpcHandler:
+        methods = {
+            "Quote": grpc.unary_unary_rpc_method_handler(_send_noise),
+            "GetCapabilities": grpc.unary_unary_rpc_method_handler(
+                self.GetCapabilities,
+                request_deserializer=GetCapabilitiesRequest.FromString,
+                response_serializer=GetCapabilitiesResponse.SerializeToString,
+            ),
+        }
+        return grpc.method_handlers_generic_handler("intentmesh.v1.SolverService", methods)
 
     async def stop(self) -> None:
         if self.server is not None:

@@ -17,6 +17,7 @@ from tests.integration.solver_registry.fakes import (
     crashing,
     declining,
     hanging,
+    noise,
     offering,
     order,
     registry,
@@ -65,6 +66,16 @@ async def test_run_auction__solvers_of_all_characters__best_wins_and_each_is_tol
         assert best.asked[0].auction_id == auction.auction_id == "0x" + "0" * 63 + "1:1"
         stored = await mesh.anybody.GetAuction(pb.GetAuctionRequest(auction_id=auction.auction_id))
         assert stored.auction == auction
+
+
+async def test_run_auction__solver_answers_noise__another_wins(fresh_database: str) -> None:
+    async with registry(fresh_database) as mesh:
+        broken, good = await mesh.solver(noise), await mesh.solver(offering(1_010))
+        auction = (await mesh.executor.RunAuction(run_auction())).auction
+        assert outcomes(auction) == {good.solver_id: "WON", broken.solver_id: "UNREACHABLE"}
+        assert message(auction, broken.solver_id) == "the call failed: INTERNAL"
+        quotes = await mesh.anybody.RequestQuotes(pb.RequestQuotesRequest(draft=order()))
+        assert [quote.solver_id for quote in quotes.quotes] == [good.solver_id]
 
 
 async def test_run_auction__again_and_at_once__is_the_one_stored_result(fresh_database: str) -> None:

@@ -1,17 +1,21 @@
 """Inputs follow from their seed and number alone, survive a file, and reach every RPC in every manner."""
 
 import json
+from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
+from google.protobuf.message import DecodeError
 from intentmesh.chain.config import ChainConfig, NetworkConfig, TokenConfig
 from intentmesh.domain.types import Address, ChainId
+from intentmesh.rpc.validation import RequestValidator
 
+from tests.fuzz import crossing
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.inputs import FuzzInput, Manner, read_inputs
 from tests.fuzz.making import InputMaker
-from tests.fuzz.surface import Door, all_rpcs
-from tests.fuzz.watching import Sample, growth_per_1000
+from tests.fuzz.surface import SERVICES, Door, all_rpcs, rpc_of
 
 NOW = 1_790_000_000
 USER, SOLVER = "0x" + "ab" * 20, "0x" + "cd" * 20
@@ -84,7 +88,38 @@ def test_input__through_a_file__is_the_same(corpus: Corpus, tmp_path: Path) -> N
     assert all(isinstance(one, FuzzInput) for one in made)
 
 
-def test_growth__of_a_leak__is_its_slope() -> None:
-    leaking = [Sample(n, {Door.INTAKE: 100_000 + 50 * n}) for n in range(0, 10_000, 1_000)]
-    assert growth_per_1000(leaking, Door.INTAKE) == pytest.approx(50_000)
-    assert growth_per_1000(leaking[:2], Door.INTAKE) == 0.0
+def test_make__some_thousands__give_every_server_its_share(corpus: Corpus) -> None:
+    maker = _maker(corpus, 9)
+    received = Counter(
+        rpc.server_behind(one.door) for one in map(maker.make, range(4_000)) if (rpc := rpc_of(one.path))
+    )
+    # Or a leak of the one that is called least would be lost in the noise.
+    assert all(received[server] > 0.05 * 4_000 for server in SERVICES)
+
+
+@pytest.mark.parametrize("path", [rpc.path for rpc in all_rpcs()])
+def test_make__for_every_rpc__more_than_half_passes_the_structure_check(corpus: Corpus, path: str) -> None:
+    maker, random, validator = _maker(corpus, 10), Random(10), RequestValidator()
+    rpc = rpc_of(path)
+    assert rpc is not None
+    sound = 0
+    for _ in range(200):
+        data, _notes = maker._message(random, rpc)
+        try:
+            sound += not validator.violations(rpc.request.FromString(data))
+        except DecodeError:
+            continue
+    assert sound > 100
+
+
+def test_cross__an_order__is_changed_in_one_value_and_still_well_formed(corpus: Corpus) -> None:
+    random, validator = Random(11), RequestValidator()
+    changed = sound = 0
+    for turn in range(300):
+        request = corpus.signer.order(turn % 30)
+        before = request.SerializeToString()
+        crossing.cross(random, request, corpus.signer.order(random.randrange(30)))
+        changed += request.SerializeToString() != before
+        sound += not validator.violations(request)
+    assert changed > 200
+    assert sound > 270

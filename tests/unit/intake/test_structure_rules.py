@@ -8,6 +8,7 @@ from intentmesh.intake import answers
 from intentmesh.intake.candidate import Candidate
 from intentmesh.intake.checks.structure import StructureCheck
 from intentmesh.rpc.validation import RequestValidator
+from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentItem, SubmitIntentRequest, SubmitIntentsRequest
 
 from tests.fixtures.orders import make_order, permit2_request
@@ -40,6 +41,7 @@ _TEXTS = st.one_of(
             "0x" + "1" * 40 + "\n",
             "1\n",
             "\u0661",
+            "a\x00b",
         ]
     ),
     st.text(max_size=70),
@@ -108,6 +110,15 @@ def test_structure__what_is_read__breaks_no_rule(request_: SubmitIntentRequest) 
         assert read
         if violations:
             assert {finding.field for finding in read} == {violation.field for violation in violations}
+
+
+def test_structure__request_id_with_a_zero_character__is_refused() -> None:
+    request = permit2_request(NETWORK, make_order(ALPHA), request_id="a\x00b")
+    read = STRUCTURE.read(request)
+    assert isinstance(read, list), "PostgreSQL stores no such text"
+    assert [(finding.field, finding.reason) for finding in read] == [
+        ("request_id", ErrorReason.ERROR_REASON_INVALID_FIELD)
+    ]
 
 
 def test_structure__sound_request__is_read() -> None:

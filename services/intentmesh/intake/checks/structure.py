@@ -64,6 +64,7 @@ def _is_plain(request: SubmitIntentRequest) -> bool:
         0 < len(request.signature) <= MAX_SIGNATURE_BYTES
         and request.type in _TYPES
         and len(request.request_id) <= MAX_REQUEST_ID_CHARACTERS
+        and "\0" not in request.request_id
     )
 
 

@@ -1,0 +1,21 @@
+"""Results of items: a bug is told to the caller by its trace id alone, and to the operator with all there is."""
+
+from intentmesh.domain.errors import NotFound
+from intentmesh.intake import answers
+from intentmesh.v1.error_pb2 import ErrorReason
+from structlog.testing import capture_logs
+
+
+def test_refused__by_a_bug__is_logged_with_its_cause_and_told_without() -> None:
+    bug = KeyError("the cause")
+    with capture_logs() as logs:
+        refusal = answers.refused(bug)
+    assert refusal.reason == ErrorReason.ERROR_REASON_INTERNAL
+    assert "the cause" not in str(refusal)
+    assert [(line["log_level"], line["event"], line["exc_info"]) for line in logs] == [("error", "item_failed", bug)]
+
+
+def test_refused__for_a_reason__is_not_logged() -> None:
+    with capture_logs() as logs:
+        answers.refused(NotFound("nothing here"))
+    assert logs == []
