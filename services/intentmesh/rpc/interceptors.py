@@ -34,10 +34,11 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
 
 UNVALIDATED_METHODS = frozenset(
-    f"/intentmesh.v1.IntakeService/{method}" for method in ("SubmitIntent", "SubmitIntents", "ValidateIntent")
+    f"/intentmesh.v1.IntakeService/{method}"
+    for method in ("SubmitIntent", "SubmitIntents", "ValidateIntent", "CancelIntent", "ListIntents")
 )
-"""Handlers that validate for themselves: one bad item must spoil nothing, a dry run answers with violations, and a
-refused submission counts against its caller's limits."""
+"""Handlers that validate for themselves: one bad item must spoil nothing, a dry run answers with violations, and what
+is refused counts against its caller's limits all the same."""
 
 DRAIN_RETRY_SECONDS = 0.5
 
