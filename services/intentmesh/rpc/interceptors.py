@@ -195,7 +195,8 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
     def _bind(self, method: _Method, context: Context) -> str:
         metadata = context.invocation_metadata() or ()
         trace_id = start_trace(trace_id_from(metadata))
-        principal, address = self._callers.resolve(context.peer(), metadata)
+        certified = context.auth_context() if self._callers.trust_certificates else None
+        principal, address = self._callers.resolve(context.peer(), metadata, certified)
         bind_caller(principal, address)
         structlog.contextvars.bind_contextvars(trace_id=trace_id, method=f"{method.service}/{method.name}")
         return trace_id
