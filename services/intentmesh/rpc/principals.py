@@ -52,7 +52,8 @@ class Principal:
     def parse(cls, text: str) -> "Principal":
         """Inverse of `str`. Raises ValueError."""
         kind, _, name = text.partition(":")
-        principal = cls(PrincipalKind(kind), name)
+        # One user is one principal, with one budget, however its address is written.
+        principal = cls(PrincipalKind(kind), name.lower() if kind == PrincipalKind.USER else name)
         if (principal.kind is PrincipalKind.ANONYMOUS) == bool(name) or not name.isprintable() or len(name) > 128:
             raise ValueError(f"not a principal: {text[:64]!r}")
         return principal
