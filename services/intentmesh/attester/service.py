@@ -6,7 +6,6 @@ import grpc
 
 from intentmesh.attester.attestation import Attestor, FillClaim
 from intentmesh.attester.journal import Entry, Journal
-from intentmesh.attester.pages import decode_page_token, encode_page_token
 from intentmesh.domain.convert import output_from_proto
 from intentmesh.domain.errors import PermissionDenied, Unauthenticated
 from intentmesh.domain.types import (
@@ -18,12 +17,10 @@ from intentmesh.domain.types import (
     parse_bytes32,
     parse_intent_id,
 )
+from intentmesh.rpc.pages import decode_page_token, encode_page_token, page_size
 from intentmesh.rpc.principals import PrincipalKind, current_principal
 from intentmesh.v1 import attester_service_pb2 as pb
 from intentmesh.v1.attester_service_pb2_grpc import AttesterServiceServicer
-
-DEFAULT_PAGE_SIZE = 50
-MAX_PAGE_SIZE = 500
 
 
 class AttesterHandler(AttesterServiceServicer):
@@ -54,8 +51,9 @@ class AttesterHandler(AttesterServiceServicer):
         self, request: pb.ListAttestationsRequest, _context: "grpc.aio.ServicerContext[object, object]"
     ) -> pb.ListAttestationsResponse:
         self._check_caller()
-        size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-        before = decode_page_token(request.intent_id, request.page_token) if request.page_token else None
+        size = page_size(request.page_size)
+        query = f"ListAttestations {request.intent_id.lower()}"
+        before = decode_page_token(query, request.page_token, int) if request.page_token else None
         intent_id = parse_intent_id(request.intent_id) if request.intent_id else None
         # One more than asked for tells whether there is another page.
         found = await self._journal.newest(intent_id, before, size + 1)
@@ -63,7 +61,7 @@ class AttesterHandler(AttesterServiceServicer):
         more = len(found) > size
         return pb.ListAttestationsResponse(
             attestations=[_to_proto(entry, self._attestor.address) for entry in page],
-            next_page_token=encode_page_token(request.intent_id, page[-1].position) if more else "",
+            next_page_token=encode_page_token(query, page[-1].position) if more else "",
         )
 
     def _check_caller(self) -> None:

@@ -30,12 +30,14 @@ class _Endpoint:
     def __init__(self, url: str, chain_id: int, timeout_seconds: float) -> None:
         # The path may hold an API key, so only the host is ever shown.
         self.shown = urlsplit(url).netloc.rpartition("@")[2]
+        self._url = url
         self._chain_id = chain_id
         self._timeout = ClientTimeout(total=timeout_seconds)
-        self._provider = AsyncHTTPProvider(
-            url, request_kwargs={"timeout": self._timeout}, exception_retry_configuration=None
-        )
+        # For the wire format alone: its own sessions open a connection for each request, and what is cancelled while it
+        # makes one leaves it open.
+        self._provider = AsyncHTTPProvider(url, exception_retry_configuration=None)
         self._session: ClientSession | None = None
+        self._closed = False
         self._chain_id_checked = False
         self.failed_until = 0.0
 
@@ -46,6 +48,7 @@ class _Endpoint:
         return await self._ask(method, params)
 
     async def close(self) -> None:
+        self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -71,18 +74,25 @@ class _Endpoint:
         return response["result"]
 
     async def _post(self, method: str, params: Sequence[object]) -> object:
-        await self._open_session()
+        body = self._provider.encode_rpc_request(RPCEndpoint(method), list(params))
         try:
-            return await self._provider.make_request(RPCEndpoint(method), list(params))
+            raw = await self._exchange(body)
         except (ServerDisconnectedError, ConnectionResetError):
             # A kept connection was closed by the other side just then: not a sign of trouble.
-            return await self._provider.make_request(RPCEndpoint(method), list(params))
+            raw = await self._exchange(body)
+        return self._provider.decode_rpc_response(raw)
 
-    async def _open_session(self) -> None:
-        """The provider's own session opens a connection for each request; ours keeps them."""
+    async def _exchange(self, body: bytes) -> bytes:
+        async with self._open_session().post(self._url, data=body) as response:
+            response.raise_for_status()
+            return await response.read()
+
+    def _open_session(self) -> ClientSession:
+        if self._closed:
+            raise _NoAnswerError("closed")
         if self._session is None:
-            self._session = ClientSession(timeout=self._timeout)
-            await self._provider.cache_async_session(self._session)
+            self._session = ClientSession(timeout=self._timeout, headers=self._provider.get_request_headers())
+        return self._session
 
 
 class EndpointPool:

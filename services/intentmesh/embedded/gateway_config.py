@@ -11,8 +11,9 @@ import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from intentmesh.embedded.errors import InvalidConfigurationError
 from intentmesh.embedded.gateway_refusals import REFUSALS
@@ -22,6 +23,9 @@ DEFAULT_TEMPLATE = REPOSITORY / "deploy" / "envoy" / "envoy.yaml"
 LOOPBACK_ORIGINS = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 # The token bucket is filled ten times a second.
 FILLS_PER_S = 10
+# The claim that names the principal, "service:shop", and the header by which services hear of it.
+PRINCIPAL_CLAIM = "principal"
+PRINCIPAL_HEADER = "x-intentmesh-principal"
 
 
 class PublicService(StrEnum):
@@ -70,13 +74,28 @@ class GatewayConfig(BaseModel):
     max_streams_per_connection: int = Field(default=1_024, ge=1)
     max_requests_per_service: int = Field(default=100_000, ge=1)
 
+    # Whose tokens (JWT) are believed, for whom they must be made, and a file with the issuer's public keys (JWKS) where
+    # the gateway runs. None: nobody's, and all callers are strangers.
+    token_issuer: str | None = Field(default=None, min_length=1)
+    token_audiences: tuple[str, ...] = ()
+    token_keys_file: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _tokens_are_whole(self) -> Self:
+        if self.token_issuer is not None and not (self.token_audiences and self.token_keys_file):
+            raise ValueError("token_issuer needs token_audiences and token_keys_file")
+        return self
+
     def render(self, template: Path = DEFAULT_TEMPLATE) -> str:
         """The whole configuration of Envoy, in YAML.
 
         Raises InvalidConfigurationError when a service has no endpoint or the template names an unknown value.
         """
-        values: dict[str, object] = self.model_dump(exclude={"upstreams", "requests_per_second"})
+        tokens = {"token_issuer", "token_audiences", "token_keys_file"}
+        values: dict[str, object] = self.model_dump(exclude={"upstreams", "requests_per_second", *tokens})
         values["tokens_per_fill"] = self.requests_per_second // FILLS_PER_S
+        providers, rules = self._tokens()
+        values |= {"token_providers": json.dumps(providers), "token_rules": json.dumps(rules)}
         for service in PublicService:
             endpoints = self.upstreams.get(service, ())
             if not endpoints:
@@ -88,6 +107,22 @@ class GatewayConfig(BaseModel):
             return string.Template(template.read_text(encoding="utf-8")).substitute(values)
         except (OSError, KeyError, ValueError) as error:
             raise InvalidConfigurationError(f"{template} cannot be filled: {error!r}") from error
+
+    def _tokens(self) -> tuple[dict[str, object], list[object]]:
+        """Envoy's providers of tokens, and its rules for them."""
+        if self.token_issuer is None:
+            return {}, []
+        provider = {
+            "issuer": self.token_issuer,
+            "audiences": list(self.token_audiences),
+            "local_jwks": {"filename": self.token_keys_file},
+            "require_expiration": True,
+            "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+            "forward": False,
+            "claim_to_headers": [{"header_name": PRINCIPAL_HEADER, "claim_name": PRINCIPAL_CLAIM}],
+        }
+        wanted = {"requires_any": {"requirements": [{"provider_name": "issuer"}, {"allow_missing": {}}]}}
+        return {"issuer": provider}, [{"match": {"prefix": "/"}, "requires": wanted}]
 
 
 def _as_envoy_has_it(endpoint: Endpoint) -> dict[str, object]:

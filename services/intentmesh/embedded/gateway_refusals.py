@@ -57,6 +57,12 @@ REFUSALS = (
         "the headers of the request are not those of a gRPC call",
     ),
     Refusal(
+        "unauthenticated",
+        grpc.StatusCode.UNAUTHENTICATED,
+        ErrorReason.ERROR_REASON_UNAUTHENTICATED,
+        "the token of the request does not hold",
+    ),
+    Refusal(
         "too_large",
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_TOO_LARGE,

@@ -116,6 +116,10 @@ def _unopened_ending(state: State, proven: Proven, situation: Situation) -> Tran
             "The order's nonce was used for something else, so nobody can open it.",
             ErrorReason.ERROR_REASON_NONCE_USED,
         )
+    if proven.unopened and situation.cancel_requested and not situation.signature_out:
+        return Transition(
+            terminate(state, status), "Cancelled: the order was not opened and no solver was handed it.", reason
+        )
     unsent_and_late = proven.unopened and situation.deadline_passed and not situation.signature_out
     if not (proven.never_opened or unsent_and_late):
         return None

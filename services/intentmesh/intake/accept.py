@@ -12,7 +12,7 @@ from intentmesh.domain.events import build_event, set_timestamp
 from intentmesh.domain.types import ZERO_ADDRESS, Bytes32, IntentId, format_address, format_intent_id
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.candidate import Admissible
-from intentmesh.intake.findings import Finding, duplicate_nonce
+from intentmesh.intake.findings import Finding, duplicate_nonce, request_id_reused
 from intentmesh.intake.group_commit import ACCEPTED, ACCEPTED_MESSAGE, Accept, Acceptance, Done, GroupCommit, Outcome
 from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.rpc.tracing import current_trace_id
@@ -98,6 +98,19 @@ class Acceptor:
         if holder is None or holder == admissible.intent_id:
             return []
         return [duplicate_nonce(format_intent_id(holder))]
+
+    async def reused_request_id(
+        self, admissible: Admissible, caller: Caller, request: SubmitIntentRequest
+    ) -> list[Finding]:
+        """REQUEST_ID_REUSED, as of now; `accept` decides."""
+        use = _request_use(admissible, caller, request)
+        if use is None:
+            return []
+        key, wanted = use
+        with reaching_the_store():
+            async with self._pool.acquire() as conn:
+                found = (await admission.get_request_ids(conn, [key])).get(key)
+        return [] if found is None or found.body_hash == wanted.body_hash else [request_id_reused()]
 
     async def _nonce_holder(self, admissible: Admissible) -> IntentId | None:
         if admissible.permit2_nonce is None:

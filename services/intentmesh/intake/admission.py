@@ -18,6 +18,7 @@ from intentmesh.intake.findings import Finding, refusal
 from intentmesh.intake.group_commit import Acceptance, Done, Outcome
 from intentmesh.intake.open_orders import OpenOrders, UserOrders
 from intentmesh.intake.rate_limits import RateLimiter
+from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
 
 
@@ -99,7 +100,7 @@ class Admission:
                 assessment.admissible = None if assessment.shape else assessment.read.admissible()
         known = [(assessment, assessment.admissible) for assessment in assessments if assessment.admissible is not None]
         for assessment, admissible in known:
-            assessment.security = pipeline.security(admissible, caller.principal)
+            assessment.security = pipeline.security(admissible, caller.principal, assessment.request.request_id)
         for assessment, admissible in known:
             assessment.signature = pipeline.signature(admissible)
         return assessments
@@ -128,13 +129,14 @@ class Admission:
         if admissible is None:
             raise refusal(assessment.early)
         signature = await self._pipeline.settle_signature(admissible, assessment.signature)
-        security = [*signature, *assessment.security]
-        if security:
-            raise refusal([*assessment.timing, *security])
+        faults = [*assessment.timing, *signature, *assessment.security]
+        if signature or may_not_ask(assessment.security):
+            raise refusal(faults)
         try:
-            await self._require_acceptable(admissible, assessment.timing, caller)
+            await self._require_acceptable(admissible, faults, caller)
         except MeshError:
-            # An order that was accepted is still that intent when its time is over, its funds moved, its chain away.
+            # An order that was accepted is still that intent when its time is over, its funds moved, its chain away or
+            # its recipient banned.
             stored = await self._acceptor.find(admissible)
             if stored is None:
                 raise
@@ -165,19 +167,21 @@ class Admission:
             return Verdict(assessment.early, assessment.intent_id)
         signature = await self._pipeline.settle_signature(admissible, assessment.signature)
         security = [*signature, *assessment.security]
-        if not security and await self._acceptor.find(admissible) is not None:
-            return Verdict([], admissible.intent_id)
+        reused = await self._acceptor.reused_request_id(admissible, caller, assessment.request)
+        if not (signature or may_not_ask(security)) and await self._acceptor.find(admissible) is not None:
+            return Verdict(reused, admissible.intent_id)
         open_orders = await self._open_orders.read(admissible.order.user)
         late = [
             *self._pipeline.business(admissible, open_orders),
             *await self._acceptor.conflicts(admissible),
+            *reused,
             *await self._pipeline.chain(admissible, open_orders),
         ]
         return Verdict([*assessment.timing, *security, *late], admissible.intent_id)
 
-    async def _require_acceptable(self, admissible: Admissible, timing: Sequence[Finding], caller: Caller) -> None:
-        if timing:
-            raise refusal(timing)
+    async def _require_acceptable(self, admissible: Admissible, faults: Sequence[Finding], caller: Caller) -> None:
+        if faults:
+            raise refusal(faults)
         user = admissible.order.user
         known = self._open_orders.known(user)
         findings = await self._late_findings(admissible, known or await self._open_orders.read(user))
@@ -193,6 +197,11 @@ class Admission:
         if findings or self._pipeline.chain_now(admissible, open_orders):
             return findings
         return await self._pipeline.chain(admissible, open_orders)
+
+
+def may_not_ask(findings: Sequence[Finding]) -> bool:
+    """Whether the caller has no business with the order at all, stored or not."""
+    return any(finding.reason == ErrorReason.ERROR_REASON_NOT_ALLOWED for finding in findings)
 
 
 def _known(assessment: Assessment) -> Admissible:

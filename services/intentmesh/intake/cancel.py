@@ -1,10 +1,16 @@
-"""Withdrawing an intent. A signature cannot be recalled: at once only while no solver can have been handed it."""
+"""Withdrawing an intent. A signature cannot be recalled: at once only while no solver can have been handed it.
+
+The user has the signature as well and may have opened the order without us, so the chain is looked at before CANCELLED
+is told. Where it does not answer the mesh stops its work, and the executor tells the end when it knows.
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from intentmesh.chain.client import ChainClients
+from intentmesh.chain.errors import ChainUnavailable
 from intentmesh.chain.permit2 import Permit2
 from intentmesh.domain.digests import cancel_intent_digest
 from intentmesh.domain.errors import FailedPrecondition, InvalidArgument, MeshError, NotFound
@@ -26,6 +32,14 @@ from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus, Obligation
 MAX_VALIDITY_SECONDS = 600
 
 _PHASES_THAT_CANNOT_BE_STOPPED = frozenset((IntentPhase.INTENT_PHASE_FILLED, IntentPhase.INTENT_PHASE_CONFIRMED))
+
+
+class _Escrow(Enum):
+    """What the origin chain shows of an order that no solver was handed."""
+
+    UNOPENED = auto()
+    OPENED = auto()
+    UNKNOWN = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,8 @@ class Canceller:
     async def cancel(self, intent_id: IntentId, signature: bytes, valid_until: int) -> Cancellation:
         """Idempotent. `valid_until` in Unix seconds.
 
-        Raises NotFound, InvalidArgument (time or signature), FailedPrecondition ALREADY_TERMINAL, ChainUnavailable.
+        Raises NotFound, InvalidArgument (time or signature), FailedPrecondition ALREADY_TERMINAL, and ChainUnavailable
+        where only the chain could tell whether the signature is the user's.
         """
         self._require_valid_time(valid_until)
         async with self._pool.acquire() as conn:
@@ -74,13 +89,15 @@ class Canceller:
         if row is None:
             raise _not_found(intent_id)
         await self._require_signed(row, signature, valid_until)
+        # Before the row is locked: nobody waits for a chain with a lock in hand.
+        escrow = await self._look(row) if _is_unsent(row) else _Escrow.UNKNOWN
 
         event: IntentEvent | None = None
         async with self._pool.acquire() as conn, conn.transaction():
             row = await intents.lock_intent(conn, intent_id)
             if row is None:
                 raise _not_found(intent_id)
-            change = _change_for(row)
+            change = _change_for(row, escrow)
             if change is not None:
                 row, event = await intents.apply(conn, row, change)
                 await executions.wake(conn, intent_id)
@@ -110,6 +127,13 @@ class Canceller:
                 reason=ErrorReason.ERROR_REASON_INVALID_EIP1271_SIGNATURE,
             )
 
+    async def _look(self, row: IntentRow) -> _Escrow:
+        try:
+            opened = await self._chain.is_opened(row.origin_chain_id, row.input_settler, row.intent_id)
+        except ChainUnavailable:
+            return _Escrow.UNKNOWN
+        return _Escrow.OPENED if opened else _Escrow.UNOPENED
+
     def _invalidation_for(self, row: IntentRow) -> Invalidation | None:
         # An ERC-3009 authorisation is cancelled by another signature of the user, which only the user can make.
         if row.state.is_terminal or row.permit2_nonce is None:
@@ -120,7 +144,11 @@ class Canceller:
         return Invalidation(row.origin_chain_id, permit2.address, permit2.encode_invalidate_nonce(row.permit2_nonce))
 
 
-def _change_for(row: IntentRow) -> Change | None:
+def _is_unsent(row: IntentRow) -> bool:
+    return not row.state.is_terminal and row.award_number == 0 and row.state.obligation == Obligation.OBLIGATION_NONE
+
+
+def _change_for(row: IntentRow, escrow: _Escrow) -> Change | None:
     """What the request does to the intent as locked; None where it changes nothing (any more)."""
     state = row.state
     if state.status == IntentStatus.INTENT_STATUS_CANCELLED:
@@ -136,12 +164,16 @@ def _change_for(row: IntentRow) -> Change | None:
         return None
     if state.phase in _PHASES_THAT_CANNOT_BE_STOPPED:
         return None
-    if row.award_number == 0 and state.obligation == Obligation.OBLIGATION_NONE:
+    if not _is_unsent(row):
+        why = "a solver may hold the order, so what the chain shows is awaited"
+    elif escrow is _Escrow.UNOPENED:
         return _change(terminate(state, IntentStatus.INTENT_STATUS_CANCELLED), "Cancelled by the user.")
-    return _change(
-        advance(state, IntentPhase.INTENT_PHASE_CANCELLATION_REQUESTED),
-        "The user asked to cancel; a solver may hold the order, so what the chain shows is awaited.",
-    )
+    elif escrow is _Escrow.OPENED:
+        why = "the order was opened on chain already, so it is filled by whoever will, or refunded when it expires"
+    else:
+        why = "the chain does not answer, so whether the order was opened is awaited"
+    requested = advance(state, IntentPhase.INTENT_PHASE_CANCELLATION_REQUESTED)
+    return _change(requested, f"The user asked to cancel; {why}.")
 
 
 def _change(state: State, message: str) -> Change:

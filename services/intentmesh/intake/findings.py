@@ -64,6 +64,13 @@ def duplicate_nonce(holder: str) -> Finding:
     )
 
 
+def request_id_reused() -> Finding:
+    """The caller has used the request id with another body."""
+    return Finding(
+        "request_id", ErrorReason.ERROR_REASON_REQUEST_ID_REUSED, "This request id was used with another body."
+    )
+
+
 def refusal(findings: Sequence[Finding]) -> MeshError:
     """The error that tells all findings (at least one); the first decides status, reason and metadata."""
     first = findings[0]

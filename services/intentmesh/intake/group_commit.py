@@ -16,11 +16,11 @@ from typing import Self
 import asyncpg
 import structlog
 
-from intentmesh.domain.errors import AlreadyExists, ResourceExhausted, Unavailable
+from intentmesh.domain.errors import ResourceExhausted, Unavailable
 from intentmesh.domain.lifecycle import accepted
 from intentmesh.domain.types import IntentId, format_intent_id
 from intentmesh.intake.announce import Announcer
-from intentmesh.intake.findings import duplicate_nonce, refusal
+from intentmesh.intake.findings import duplicate_nonce, refusal, request_id_reused
 from intentmesh.intake.metrics import GROUP_SECONDS, GROUP_SIZE
 from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.store import admission
@@ -249,7 +249,7 @@ async def _insert_with_request_ids(
     ]
     if in_vain:
         await admission.give_up_request_ids(conn, in_vain)
-    return [outcomes.get(accept.new.intent_id) or _request_id_reused() for accept in group]
+    return [outcomes.get(accept.new.intent_id) or refusal([request_id_reused()]) for accept in group]
 
 
 def _created(accept: Accept) -> Acceptance:
@@ -278,9 +278,3 @@ def _found_or_refused(
 
 def _nonce_key(new: NewIntent) -> NonceKey | None:
     return None if new.permit2_nonce is None else NonceKey(new.origin_chain_id, new.user, new.permit2_nonce)
-
-
-def _request_id_reused() -> AlreadyExists:
-    return AlreadyExists(
-        "This request id was used with another body.", reason=ErrorReason.ERROR_REASON_REQUEST_ID_REUSED
-    )

@@ -7,6 +7,9 @@ for many tokens. What a replica has leased and not used is lost at the end of th
 Valkey away: each replica counts alone, going on from what it has used in the window itself. It then grants at most the
 whole limit per window, so n replicas grant at most n times the limit. What it counted alone is reported when Valkey is
 back, if the window still runs.
+
+The library `limits` does not fit: it asks the server anew for each decision, which costs as much as the rest of an
+accept, has no leases, and nothing to go on with when the server is away. Ours are one script and the leases' book.
 """
 
 import asyncio

@@ -39,10 +39,13 @@ class Policy:
     prices: Prices = field(default_factory=dict)
     minimum_value: Decimal | None = None
     maximum_value: Decimal | None = None
-    # What the order leaves to the solver, from which it pays the gas.
+    # Of one unit of gas, by chain; a chain without one costs nothing.
+    gas_prices: Mapping[ChainId, Decimal] = field(default_factory=dict)
+    # What the order leaves to the solver after the gas of its transactions.
     minimum_margin: Decimal | None = None
-    # An order that asks for less than this share of what it gives is taken for a mistake.
+    # An order that asks for less, or for more, than such a share of what it gives is taken for a mistake.
     smallest_return: Decimal | None = None
+    largest_return: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

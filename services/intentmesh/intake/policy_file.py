@@ -1,6 +1,7 @@
 """The policy as a file that may change while the intake runs. Each change leaves a line in the log; a file that cannot
 be used changes nothing, and says so.
 
+    changed_by = "alice, ticket 12"   # for the audit line
     intake_enabled = true
     banned_users = ["0x…"]
     maximum_open_intents_per_user = 1000
@@ -8,12 +9,16 @@ be used changes nothing, and says so.
     smallest_return = "0.5"
     [prices]                          # of a whole token, by its symbol in the network file
     USDC = "1"
+    [gas_prices]                      # of a million units of gas, by the chain's name
+    alpha = "2.5"
     [delegations]                     # who may act for which users; "*" for all of them
     "service:shop" = ["0x…"]
     [limits]
     requests_per_minute = 1000
     new_intents_per_15_minutes = 100
     user_intents_per_15_minutes = 100
+    user_intents_per_10_seconds = 50
+    reads_per_minute = 12000
     [service_limits]
     requests_per_minute = 600000
 
@@ -37,7 +42,7 @@ from intentmesh.domain.types import Address, ChainId, format_address
 from intentmesh.intake.leases import Limit
 from intentmesh.intake.metrics import POLICY_CHANGES
 from intentmesh.intake.policy import Policy, Prices, Terms
-from intentmesh.intake.rate_limits import Limits
+from intentmesh.intake.rate_limits import BURST_SECONDS, Limits
 from intentmesh.rpc.access import Delegations, delegations_of
 
 log = structlog.get_logger()
@@ -49,6 +54,8 @@ Seconds = Annotated[int | None, Field(ge=0)]
 PositiveSeconds = Annotated[int | None, Field(gt=0)]
 Count = Annotated[int | None, Field(ge=1)]
 Value = Annotated[Decimal | None, Field(ge=0)]
+Price = Annotated[Decimal, Field(ge=0)]
+_MILLION = Decimal(1_000_000)
 
 
 class InvalidPolicyError(ValueError):
@@ -65,6 +72,8 @@ class LimitsModel(_Model):
     requests_per_minute: Count = None
     new_intents_per_15_minutes: Count = None
     user_intents_per_15_minutes: Count = None
+    user_intents_per_10_seconds: Count = None
+    reads_per_minute: Count = None
 
     def over(self, limits: Limits) -> Limits:
         """Those limits, with what is named here instead."""
@@ -74,12 +83,19 @@ class LimitsModel(_Model):
             user_intents=Limit(
                 self.user_intents_per_15_minutes or limits.user_intents.amount, limits.user_intents.seconds
             ),
+            user_burst=(
+                Limit(self.user_intents_per_10_seconds, BURST_SECONDS)
+                if self.user_intents_per_10_seconds
+                else limits.user_burst
+            ),
+            reads=Limit(self.reads_per_minute or limits.reads.amount, limits.reads.seconds),
         )
 
 
 class PolicyModel(_Model):
     """The file."""
 
+    changed_by: Annotated[str, Field(max_length=128)] = ""
     intake_enabled: bool | None = None
     minimum_fill_seconds: Seconds = None
     maximum_fill_seconds: PositiveSeconds = None
@@ -95,7 +111,9 @@ class PolicyModel(_Model):
     maximum_value: Value = None
     minimum_margin: Decimal | None = None
     smallest_return: Annotated[Decimal | None, Field(ge=0, le=1)] = None
-    prices: Mapping[str, Decimal] | None = None
+    largest_return: Annotated[Decimal | None, Field(ge=1)] = None
+    prices: Mapping[str, Price] | None = None
+    gas_prices: Mapping[str, Price] | None = None
     delegations: Mapping[str, tuple[str, ...]] | None = None
     limits: LimitsModel = LimitsModel()
     service_limits: LimitsModel = LimitsModel()
@@ -143,7 +161,7 @@ class PolicyFile:
         if version in (self._version, self._refused):
             return
         try:
-            terms = read_terms(content, self._base, self._network)
+            model, terms = _read(content, self._base, self._network)
         except InvalidPolicyError as error:
             self._refuse(version, error)
             return
@@ -151,7 +169,14 @@ class PolicyFile:
         self._version, self._refused = version, None
         self._apply(terms)
         POLICY_CHANGES.labels("applied").inc()
-        log.warning("policy_changed", file=str(self._path), sha256=version, changes=changes(before, terms))
+        log.warning(
+            "policy_changed",
+            file=str(self._path),
+            file_owner=_owner(self._path),
+            changed_by=model.changed_by,
+            sha256=version,
+            changes=changes(before, terms),
+        )
 
     def _refuse(self, version: str, error: InvalidPolicyError) -> None:
         if version == self._refused:
@@ -163,16 +188,22 @@ class PolicyFile:
 
 def read_terms(content: bytes, base: Terms, network: NetworkConfig) -> Terms:
     """The terms that the file's content makes of `base`. Raises InvalidPolicyError."""
+    return _read(content, base, network)[1]
+
+
+def _read(content: bytes, base: Terms, network: NetworkConfig) -> tuple[PolicyModel, Terms]:
     try:
         model = PolicyModel.model_validate(tomllib.loads(content.decode()))
         named = {
             field.name: getattr(model, field.name)
             for field in fields(Policy)
-            if field.name not in ("prices", "delegations") and getattr(model, field.name) is not None
+            if field.name not in ("prices", "gas_prices", "delegations") and getattr(model, field.name) is not None
         }
         policy = replace(base.policy, **named)
         if model.prices is not None:
             policy = replace(policy, prices=_prices(model.prices, network))
+        if model.gas_prices is not None:
+            policy = replace(policy, gas_prices=_gas_prices(model.gas_prices, network))
         if model.delegations is not None:
             policy = replace(policy, delegations=_delegations(model.delegations))
     except ValidationError as error:
@@ -181,11 +212,11 @@ def read_terms(content: bytes, base: Terms, network: NetworkConfig) -> Terms:
         raise InvalidPolicyError(f"{place}: {fault['msg']}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidPolicyError(f"is not TOML: {error}") from error
-    return Terms(policy, model.limits.over(base.limits), model.service_limits.over(base.service_limits))
+    return model, Terms(policy, model.limits.over(base.limits), model.service_limits.over(base.service_limits))
 
 
 def changes(before: Terms, after: Terms) -> dict[str, Any]:
-    """What differs, for people: by field, what was and what is; of sets, what came and what went."""
+    """What differs, for people: by field, what was and what is; of sets, what came and what went; of maps, by key."""
     found: dict[str, Any] = {}
     pairs: list[tuple[str, Any, Any]] = [
         (field.name, getattr(before.policy, field.name), getattr(after.policy, field.name)) for field in fields(Policy)
@@ -196,9 +227,34 @@ def changes(before: Terms, after: Terms) -> dict[str, Any]:
             continue
         if isinstance(old, frozenset) and isinstance(new, frozenset):
             found[name] = {"added": _shown(new - old), "removed": _shown(old - new)}
+        elif isinstance(old, Mapping) and isinstance(new, Mapping):
+            found[name] = _changed_entries(old, new)
         else:
             found[name] = {"before": str(old), "after": str(new)}
     return found
+
+
+def _changed_entries(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> dict[str, Any]:
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    found: dict[str, Any] = {
+        _entry(key): {"before": _entry(old.get(key)), "after": _entry(new.get(key))} for key in changed[:_MAX_SHOWN]
+    }
+    if len(changed) > _MAX_SHOWN:
+        found["and more"] = len(changed) - _MAX_SHOWN
+    return found
+
+
+def _entry(value: Any) -> str:
+    """A key or a value of a map: a token on a chain, users, a price."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return f"{value[0]}/{format_address(value[1])}"
+    if isinstance(value, frozenset):
+        users = sorted(value)
+        more = f" and {len(users) - _MAX_SHOWN} more" if len(users) > _MAX_SHOWN else ""
+        return " ".join(users[:_MAX_SHOWN]) + more
+    return str(value)
 
 
 def _shown(addresses: frozenset[Address]) -> list[str]:
@@ -219,6 +275,14 @@ def _prices(prices: Mapping[str, Decimal], network: NetworkConfig) -> Prices:
     }
 
 
+def _gas_prices(prices: Mapping[str, Decimal], network: NetworkConfig) -> Mapping[ChainId, Decimal]:
+    chains = {chain.name: chain.chain_id for chain in network.chains}
+    for name in prices:
+        if name not in chains:
+            raise InvalidPolicyError(f"gas_prices.{name}: no chain has this name")
+    return {chains[name]: price / _MILLION for name, price in prices.items()}
+
+
 def _delegations(listed: Mapping[str, tuple[str, ...]]) -> Delegations:
     try:
         return delegations_of(listed)
@@ -231,6 +295,14 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InvalidPolicyError(f"{path}: {error.strerror or error}") from error
+
+
+def _owner(path: Path) -> str:
+    """Who the file belongs to; whoever may write it stands behind its changes."""
+    try:
+        return path.owner()
+    except (KeyError, OSError):
+        return ""
 
 
 def _version(content: bytes) -> str:

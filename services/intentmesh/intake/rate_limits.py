@@ -18,6 +18,7 @@ from intentmesh.v1.error_pb2 import ErrorReason
 
 # A household or a machine of one's own has a whole /64 of IPv6 addresses.
 _IPV6_SITE_BITS = 64
+BURST_SECONDS = 10
 
 
 class Budget(StrEnum):
@@ -29,6 +30,10 @@ class Budget(StrEnum):
     NEW_INTENTS = "new-intents"
     # New intents of one user, whoever brings them.
     USER_INTENTS = "user-intents"
+    # The same within seconds: nobody signs that fast by hand.
+    USER_BURST = "user-burst"
+    # Looks at one intent by its id.
+    READS = "reads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +43,36 @@ class Limits:
     requests: Limit = field(default_factory=lambda: Limit(1000, 60))
     new_intents: Limit = field(default_factory=lambda: Limit(100, 15 * 60))
     user_intents: Limit = field(default_factory=lambda: Limit(100, 15 * 60))
+    # None: bursts are nothing unusual, since the caller brings the orders of many.
+    user_burst: Limit | None = field(default_factory=lambda: Limit(50, BURST_SECONDS))
+    reads: Limit = field(default_factory=lambda: Limit(12_000, 60))
 
     def of(self, budget: Budget) -> Limit:
+        """Of a budget that is counted for the caller."""
         match budget:
             case Budget.REQUESTS:
                 return self.requests
             case Budget.NEW_INTENTS:
                 return self.new_intents
-            case Budget.USER_INTENTS:
-                return self.user_intents
+            case Budget.READS:
+                return self.reads
+            case _:
+                raise ValueError(f"{budget} is counted for users")
 
 
 _REASONS = {
     Budget.REQUESTS: ErrorReason.ERROR_REASON_RATE_LIMITED,
     Budget.NEW_INTENTS: ErrorReason.ERROR_REASON_TOO_MANY_INTENTS_CREATED,
     Budget.USER_INTENTS: ErrorReason.ERROR_REASON_TOO_MANY_INTENTS_CREATED,
+    Budget.USER_BURST: ErrorReason.ERROR_REASON_SUSPICIOUS_PATTERN,
+    Budget.READS: ErrorReason.ERROR_REASON_RATE_LIMITED,
 }
 _MESSAGES = {
     Budget.REQUESTS: "Too many requests, please try again later",
     Budget.NEW_INTENTS: "Too many intents created, please try again later",
     Budget.USER_INTENTS: "Too many intents created, please try again later",
+    Budget.USER_BURST: "This user's intents come in a burst, please try again later",
+    Budget.READS: "Too many requests, please try again later",
 }
 
 
@@ -103,14 +118,21 @@ class RateLimiter:
 
     def count_user_now(self, user: Address, caller: Caller) -> bool:
         """Counts one new intent of the user where that needs nobody else; False: nothing was counted."""
-        return self._tokens.use_one_now(_user_key(user, caller))
+        if self._limits_of(caller).user_burst is not None:
+            return False
+        return self._tokens.use_one_now(_user_key(Budget.USER_INTENTS, user, caller))
 
     async def count_user(self, user: Address, caller: Caller) -> None:
         """Counts one new intent of the user. Raises LimitReached."""
-        limit = self._limits_of(caller).user_intents
-        grant = await self._tokens.take(_user_key(user, caller), limit)
+        limits = self._limits_of(caller)
+        if limits.user_burst is not None:
+            await self._count_for_user(Budget.USER_BURST, limits.user_burst, user, caller)
+        await self._count_for_user(Budget.USER_INTENTS, limits.user_intents, user, caller)
+
+    async def _count_for_user(self, budget: Budget, limit: Limit, user: Address, caller: Caller) -> None:
+        grant = await self._tokens.take(_user_key(budget, user, caller), limit)
         if grant.granted == 0:
-            raise LimitReached(Budget.USER_INTENTS, grant)
+            raise LimitReached(budget, grant)
 
     def _limits_of(self, caller: Caller) -> Limits:
         return self._service_limits if caller.principal.kind is PrincipalKind.SERVICE else self._limits
@@ -141,10 +163,10 @@ def _site(address: str) -> str:
     return str(IPv6Address(int(parsed) >> (128 - _IPV6_SITE_BITS) << (128 - _IPV6_SITE_BITS)))
 
 
-def _user_key(user: Address, caller: Caller) -> str:
+def _user_key(budget: Budget, user: Address, caller: Caller) -> str:
     # What a service brings for its users does not use up what they may bring themselves.
     served = "served:" if caller.principal.kind is PrincipalKind.SERVICE else ""
-    return f"{Budget.USER_INTENTS}:{served}{user.hex()}"
+    return f"{budget}:{served}{user.hex()}"
 
 
 def _whole_seconds(grant: Grant) -> int:

@@ -7,8 +7,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from intentmesh.domain.errors import FieldViolation, InvalidArgument, NotFound
 from intentmesh.domain.types import IntentId, format_intent_id, parse_address
-from intentmesh.intake.page_tokens import Cursor, decode_page_token, encode_page_token
+from intentmesh.intake.cursor import Cursor, cursor_of, token_of
 from intentmesh.rpc.access import NO_DELEGATIONS, Delegations, require_sees_intents_of
+from intentmesh.rpc.pages import page_size
 from intentmesh.rpc.principals import Principal
 from intentmesh.store import executions, intents
 from intentmesh.store.intents import IntentFilter, PageKey
@@ -17,8 +18,6 @@ from intentmesh.store.rows import IntentRow
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import ListIntentsRequest
 from intentmesh.v1.intent_pb2 import Intent
-
-DEFAULT_PAGE_SIZE = 50
 
 
 class Reader:
@@ -46,8 +45,8 @@ class Reader:
         """
         if not self._anonymous_lists:
             require_sees_intents_of(caller, request.user, self._delegations())
-        cursor = decode_page_token(request)
-        size = request.page_size or DEFAULT_PAGE_SIZE
+        cursor = cursor_of(request)
+        size = page_size(request.page_size)
         async with self._pool.acquire() as conn:
             # One more than asked for tells whether there is another page.
             rows = await intents.list_intents(conn, _filter(request), _after(cursor), size + 1)
@@ -55,7 +54,7 @@ class Reader:
             found = await _to_protos(conn, page)
         if len(rows) <= size:
             return found, ""
-        return found, encode_page_token(Cursor(page[-1].created_at, page[-1].intent_id), request)
+        return found, token_of(Cursor(page[-1].created_at, page[-1].intent_id), request)
 
 
 async def _to_protos(conn: Connection, rows: Sequence[IntentRow]) -> list[Intent]:

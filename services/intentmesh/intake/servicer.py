@@ -40,6 +40,8 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
             await self._count_budget(Budget.NEW_INTENTS, caller, context)
             acceptance = await self._admission.submit(request, caller)
         except Exception as error:
+            if isinstance(error, LimitReached):
+                context.set_trailing_metadata(metadata_of(error.grant))
             answers.count(request.type, error)
             raise
         answers.count(request.type, acceptance)
@@ -49,9 +51,13 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
         self, request_iterator: AsyncIterator[pb.SubmitIntentsRequest], context: Context
     ) -> AsyncIterator[pb.SubmitIntentsResponse]:
         submissions = Submissions(self._admission, self._limiter, self._validator, _caller(context))
-        async with aclosing(submissions.answers(request_iterator)) as messages:
-            async for message in messages:
-                yield message
+        try:
+            async with aclosing(submissions.answers(request_iterator)) as messages:
+                async for message in messages:
+                    yield message
+        finally:
+            if submissions.grant is not None:
+                context.set_trailing_metadata(metadata_of(submissions.grant))
 
     async def ValidateIntent(self, request: pb.ValidateIntentRequest, context: Context) -> pb.ValidateIntentResponse:
         caller = _caller(context)
@@ -67,6 +73,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
 
     async def CancelIntent(self, request: pb.CancelIntentRequest, context: Context) -> pb.CancelIntentResponse:
         await self._count(_caller(context), context)
+        self._validator.check(request)
         done = await self._canceller.cancel(_intent_id(request.intent_id), request.signature, request.valid_until)
         response = pb.CancelIntentResponse(status=done.state.status, phase=done.state.phase, sequence=done.sequence)
         if done.invalidation is not None:
@@ -76,11 +83,13 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
         return response
 
     async def GetIntent(self, request: pb.GetIntentRequest, context: Context) -> pb.GetIntentResponse:
+        await self._count_budget(Budget.READS, _caller(context), context)
         return pb.GetIntentResponse(intent=await self._reader.get(_intent_id(request.intent_id)))
 
     async def ListIntents(self, request: pb.ListIntentsRequest, context: Context) -> pb.ListIntentsResponse:
         caller = _caller(context)
         await self._count(caller, context)
+        self._validator.check(request)
         intents, next_page_token = await self._reader.list(request, caller.principal)
         return pb.ListIntentsResponse(intents=intents, next_page_token=next_page_token)
 

@@ -9,7 +9,7 @@ from intentmesh.domain.types import Address, parse_address
 from intentmesh.intake.checks.chain import ChainCheckSettings
 from intentmesh.intake.leases import Limit
 from intentmesh.intake.policy import Policy, Terms
-from intentmesh.intake.rate_limits import Limits
+from intentmesh.intake.rate_limits import BURST_SECONDS, Limits
 from intentmesh.intake.retention import DAY_SECONDS, RetentionSettings
 from intentmesh.rpc.access import KnownDelegations, delegations_of
 from intentmesh.rpc.settings import CommaSeparated, ServiceSettings
@@ -55,10 +55,15 @@ class IntakeSettings(ServiceSettings):
     requests_per_minute: int = Field(_LIMITS.requests.amount, ge=1)
     new_intents_per_15_minutes: int = Field(_LIMITS.new_intents.amount, ge=1)
     user_intents_per_15_minutes: int = Field(_LIMITS.user_intents.amount, ge=1)
+    user_intents_per_10_seconds: int | None = Field(50, ge=1)
+    """More of one user is a burst, which is suspicious. None: bursts are nothing unusual."""
+    reads_per_minute: int = Field(_LIMITS.reads.amount, ge=1)
     # Principals of class `service`.
     service_requests_per_minute: int = Field(600_000, ge=1)
     service_new_intents_per_15_minutes: int = Field(18_000_000, ge=1)
     service_user_intents_per_15_minutes: int = Field(90_000, ge=1)
+    service_user_intents_per_10_seconds: int | None = Field(None, ge=1)
+    service_reads_per_minute: int = Field(7_200_000, ge=1)
 
     policy_file: Path | None = None
     """Read again whenever it changes; what it names takes precedence over the settings here."""
@@ -97,11 +102,19 @@ class IntakeSettings(ServiceSettings):
         """What the policy file goes out from."""
         return Terms(
             self.policy(),
-            _limits(self.requests_per_minute, self.new_intents_per_15_minutes, self.user_intents_per_15_minutes),
+            _limits(
+                self.requests_per_minute,
+                self.new_intents_per_15_minutes,
+                self.user_intents_per_15_minutes,
+                self.user_intents_per_10_seconds,
+                self.reads_per_minute,
+            ),
             _limits(
                 self.service_requests_per_minute,
                 self.service_new_intents_per_15_minutes,
                 self.service_user_intents_per_15_minutes,
+                self.service_user_intents_per_10_seconds,
+                self.service_reads_per_minute,
             ),
         )
 
@@ -125,9 +138,11 @@ def _address_set(values: tuple[str, ...]) -> frozenset[Address]:
     return frozenset(parse_address(value) for value in values)
 
 
-def _limits(requests_per_minute: int, new_intents: int, user_intents: int) -> Limits:
+def _limits(requests: int, new_intents: int, user_intents: int, user_burst: int | None, reads: int) -> Limits:
     return Limits(
-        requests=Limit(requests_per_minute, 60),
+        requests=Limit(requests, 60),
         new_intents=Limit(new_intents, 15 * 60),
         user_intents=Limit(user_intents, 15 * 60),
+        user_burst=None if user_burst is None else Limit(user_burst, BURST_SECONDS),
+        reads=Limit(reads, 60),
     )

@@ -13,6 +13,7 @@ from intentmesh.intake import answers
 from intentmesh.intake.admission import Admission, Assessment
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.group_commit import Outcome
+from intentmesh.intake.leases import Grant
 from intentmesh.intake.rate_limits import Budget, LimitReached, RateLimiter
 from intentmesh.rpc.validation import RequestValidator
 from intentmesh.v1 import intake_service_pb2 as pb
@@ -39,6 +40,8 @@ class Submissions:
         self._results: list[pb.SubmitIntentResult] = []
         self._open = 0
         self._reading = True
+        # Of the budget that was counted last.
+        self.grant: Grant | None = None
         self._fault: Exception | None = None
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -71,6 +74,8 @@ class Submissions:
             async for message in messages:
                 await self._take(message)
         except Exception as error:  # noqa: BLE001 (raised by `answers` when what is in hand has been answered)
+            if isinstance(error, LimitReached):
+                self.grant = error.grant
             self._fault = error
         finally:
             self._reading = False
@@ -80,7 +85,7 @@ class Submissions:
         items = message.items
         self._require_items(message)
         await self._limiter.count(Budget.REQUESTS, self._caller)
-        grant = await self._limiter.take(Budget.NEW_INTENTS, self._caller, len(items))
+        grant = self.grant = await self._limiter.take(Budget.NEW_INTENTS, self._caller, len(items))
         await self._wait_for_room(len(items))
         for start in range(0, grant.granted, _ITEMS_IN_A_ROW):
             if start:

@@ -34,10 +34,11 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
 
 UNVALIDATED_METHODS = frozenset(
-    f"/intentmesh.v1.IntakeService/{method}" for method in ("SubmitIntent", "SubmitIntents", "ValidateIntent")
+    f"/intentmesh.v1.IntakeService/{method}"
+    for method in ("SubmitIntent", "SubmitIntents", "ValidateIntent", "CancelIntent", "ListIntents")
 )
-"""Handlers that validate for themselves: one bad item must spoil nothing, a dry run answers with violations, and a
-refused submission counts against its caller's limits."""
+"""Handlers that validate for themselves: one bad item must spoil nothing, a dry run answers with violations, and what
+is refused counts against its caller's limits all the same."""
 
 DRAIN_RETRY_SECONDS = 0.5
 
@@ -194,7 +195,8 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
     def _bind(self, method: _Method, context: Context) -> str:
         metadata = context.invocation_metadata() or ()
         trace_id = start_trace(trace_id_from(metadata))
-        principal, address = self._callers.resolve(context.peer(), metadata)
+        certified = context.auth_context() if self._callers.trust_certificates else None
+        principal, address = self._callers.resolve(context.peer(), metadata, certified)
         bind_caller(principal, address)
         structlog.contextvars.bind_contextvars(trace_id=trace_id, method=f"{method.service}/{method.name}")
         return trace_id

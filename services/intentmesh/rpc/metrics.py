@@ -49,5 +49,6 @@ def start_intent_series_at_zero(statuses: tuple[str, ...] = ("accepted", "duplic
     """Register the intent series before the first intent: a rate over a series that appears later misses its start."""
     for intent_type in INTENT_TYPES:
         INTENT_RESOLUTION_SECONDS.labels(intent_type)
+    for declared in IntentType.values():
         for status in statuses:
-            INTENTS_SUBMITTED.labels(intent_type, status)
+            INTENTS_SUBMITTED.labels(type_label(declared), status)

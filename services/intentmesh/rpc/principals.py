@@ -1,11 +1,12 @@
 """Who calls. Nothing a caller says about itself is believed unless a configured party vouches for it.
 
-Two parties can vouch: a service of the mesh, which shows the internal token, and (only where configured) the gateway,
-known by its network, which authenticates callers and must drop these headers from what it receives.
+Three can vouch: a service of the mesh, which shows the internal token; (only where configured) the gateway, known by
+its network, which authenticates callers and must drop these headers from what it receives; and the authority that has
+signed the certificate which the caller shows.
 """
 
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +17,12 @@ PRINCIPAL_HEADER = "x-intentmesh-principal"
 TOKEN_HEADER = "x-intentmesh-token"  # noqa: S105 (a header's name)
 FORWARDED_HEADER = "x-forwarded-for"
 
+# gRPC's name of a certificate's common name in the properties of a connection.
+_COMMON_NAME = "x509_common_name"
+
 Metadata = Iterable[tuple[str, str | bytes]]
+Authentication = Mapping[str, Iterable[bytes]]
+"""gRPC's properties of a connection whose peer has shown a certificate."""
 
 
 class PrincipalKind(StrEnum):
@@ -46,7 +52,8 @@ class Principal:
     def parse(cls, text: str) -> "Principal":
         """Inverse of `str`. Raises ValueError."""
         kind, _, name = text.partition(":")
-        principal = cls(PrincipalKind(kind), name)
+        # One user is one principal, with one budget, however its address is written.
+        principal = cls(PrincipalKind(kind), name.lower() if kind == PrincipalKind.USER else name)
         if (principal.kind is PrincipalKind.ANONYMOUS) == bool(name) or not name.isprintable() or len(name) > 128:
             raise ValueError(f"not a principal: {text[:64]!r}")
         return principal
@@ -76,19 +83,34 @@ def bind_caller(principal: Principal, address: str) -> None:
 class CallerResolver:
     """Decides who calls, from the peer's socket and the call's metadata."""
 
-    def __init__(self, trusted_proxies: Sequence[str], internal_token: str, *, trust_proxy_principals: bool) -> None:
+    def __init__(
+        self,
+        trusted_proxies: Sequence[str],
+        internal_token: str,
+        *,
+        trust_proxy_principals: bool,
+        trust_certificates: bool = False,
+    ) -> None:
         self._proxies = [ip_network(network, strict=False) for network in trusted_proxies]
         self._token = internal_token.encode()
         self._trust_proxy_principals = trust_proxy_principals
+        self.trust_certificates = trust_certificates
 
-    def resolve(self, peer: str, metadata: Metadata) -> tuple[Principal, str]:
-        """Principal and client address of a call. `peer` is gRPC's text, e.g. "ipv4:127.0.0.1:5000"; never raises."""
+    def resolve(self, peer: str, metadata: Metadata, certified: Authentication | None = None) -> tuple[Principal, str]:
+        """Principal and client address of a call. `peer` is gRPC's text, e.g. "ipv4:127.0.0.1:5000"; never raises.
+
+        `certified` is what the handshake has proven, for callers that came through one.
+        """
         sent = list(metadata)
         address = peer_address(peer)
         from_proxy = address is not None and self._is_proxy(address)
         vouched = self._shows_token(sent) or (from_proxy and self._trust_proxy_principals)
         hop = self._first_untrusted(address, sent) if from_proxy else address
-        return (_principal_in(sent) if vouched else ANONYMOUS), str(hop) if hop is not None else ""
+        if vouched:
+            principal = _principal_in(sent)
+        else:
+            principal = _principal_of(certified) if certified and self.trust_certificates else ANONYMOUS
+        return principal, str(hop) if hop is not None else ""
 
     def _shows_token(self, metadata: Metadata) -> bool:
         if not self._token:
@@ -147,6 +169,14 @@ def _principal_in(metadata: Metadata) -> Principal:
         return ANONYMOUS
     try:
         return Principal.parse(sent[0])
+    except ValueError:
+        return ANONYMOUS
+
+
+def _principal_of(certified: Authentication) -> Principal:
+    try:
+        (name,) = certified.get(_COMMON_NAME, ())
+        return Principal.parse(name.decode())
     except ValueError:
         return ANONYMOUS
 

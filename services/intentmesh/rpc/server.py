@@ -60,6 +60,8 @@ class Running:
     """host:port for clients on this machine."""
     metrics_url: str
     health: Health
+    tls_target: str = ""
+    """The same for callers with a certificate; empty where there is no such address."""
 
 
 @asynccontextmanager
@@ -76,13 +78,14 @@ async def serving(settings: ServiceSettings, service: Service) -> AsyncIterator[
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     add_reflection(server, service.service_names)
     target = _listen(server, settings.listen)
+    tls_target = "" if settings.tls_listen is None else _listen_with_tls(server, settings.tls_listen, settings)
     with _metrics_server(settings.metrics_listen) as metrics_url:
         await health.check_now()
         await server.start()
         supervisor.start()
         watch = asyncio.create_task(health.watch(settings.health_interval_seconds), name="health")
         try:
-            yield Running(service, target, metrics_url, health)
+            yield Running(service, target, metrics_url, health, tls_target)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -163,7 +166,10 @@ def main(name: str, kind: type[S], build: Callable[[S], AbstractAsyncContextMana
 
 def _grpc_server(settings: ServiceSettings, tracker: CallTracker) -> grpc.aio.Server:
     callers = CallerResolver(
-        settings.trusted_proxies, settings.internal_token, trust_proxy_principals=settings.trust_proxy_principals
+        settings.trusted_proxies,
+        settings.internal_token,
+        trust_proxy_principals=settings.trust_proxy_principals,
+        trust_certificates=settings.tls_listen is not None,
     )
     interceptor = MeshInterceptor(callers, tracker, max_call_seconds=settings.max_call_seconds)
     return grpc.aio.server(
@@ -191,6 +197,21 @@ def _listen(server: grpc.aio.Server, address: str) -> str:
     except RuntimeError as error:
         raise SettingsError(f"listen: cannot listen on {address}; is another process using it?") from error
     return f"{_reachable(host)}:{port}"
+
+
+def _listen_with_tls(server: grpc.aio.Server, address: str, settings: ServiceSettings) -> str:
+    """Nobody gets through the handshake without a certificate that the authority has signed."""
+    files = (settings.tls_key, settings.tls_certificate, settings.tls_client_authority)
+    try:
+        key, certificate, authority = (path.read_bytes() for path in files if path is not None)
+    except OSError as error:
+        raise SettingsError(f"tls_listen: cannot read {error.filename}: {error.strerror}") from error
+    credentials = grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise SettingsError(f"tls_listen: cannot listen on {address}; is it free, are the files PEM?") from error
+    return f"{_reachable(address.rpartition(':')[0])}:{port}"
 
 
 @contextlib.contextmanager

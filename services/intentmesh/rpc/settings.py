@@ -10,9 +10,9 @@ import sys
 import tomllib
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -71,8 +71,22 @@ class ServiceSettings(BaseSettings):
     internal_token: str = Field("", repr=False)
     """Shared by the services: who sends it may say who they are. Empty: nobody can."""
 
+    tls_listen: HostAndPort | None = None
+    """A second address, for callers who show a certificate of `tls_client_authority`; its common name is the principal
+    (`service:shop`). Needs all three files, in PEM."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_authority: Path | None = None
+
     postgres_dsn: str = Field("", repr=False)
     valkey_url: str = Field("", repr=False)
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        files = (self.tls_certificate, self.tls_key, self.tls_client_authority)
+        if self.tls_listen is not None and None in files:
+            raise ValueError("tls_listen needs tls_certificate, tls_key and tls_client_authority")
+        return self
 
     @classmethod
     def settings_customise_sources(

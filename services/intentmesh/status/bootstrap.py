@@ -23,6 +23,7 @@ from intentmesh.status.shared_cache import SharedCache
 from intentmesh.status.stamping import FEED_CHANNEL, Stamper
 from intentmesh.status.statuses import Statuses
 from intentmesh.status.streams import StreamLimits, Streams
+from intentmesh.status.watched import Watched
 from intentmesh.store.hints import HintSubscriber
 from intentmesh.store.migrations import migrate
 from intentmesh.store.pool import open_pool
@@ -63,8 +64,9 @@ async def build(settings: StatusSettings) -> AsyncIterator[Service]:
             shared=shared,
         )
         streams = Streams(_limits(settings), Random())  # noqa: S311 - spreads reconnects, guards nothing
+        watched = Watched(pool)
         access = Access(anonymous_lists=settings.anonymous_lists, delegations=delegations_of(settings.delegations))
-        servicer = StatusServicer(Statuses(pool, memory, shared), hub, feed, streams, access)
+        servicer = StatusServicer(Statuses(pool, memory, shared), hub, feed, streams, watched, access)
 
         def add(target: grpc.aio.Server) -> None:
             add_StatusServiceServicer_to_server(servicer, target)
@@ -84,6 +86,7 @@ async def build(settings: StatusSettings) -> AsyncIterator[Service]:
                 stamper.run,
                 stamper.measure,
                 shared.write_behind,
+                watched.keep_marked,
             ),
             checks={"store": store_answers},
             drain=(streams.close_all,),

@@ -12,6 +12,7 @@ from intentmesh.status.statuses import Statuses
 from intentmesh.status.streams import Context, Streams
 from intentmesh.status.watch_intent import watch_intent
 from intentmesh.status.watch_intents import watch_intents
+from intentmesh.status.watched import Watched
 from intentmesh.v1.status_service_pb2 import GetIntentStatusRequest, WatchIntentRequest, WatchIntentsRequest
 from intentmesh.v1.status_service_pb2_grpc import StatusServiceServicer
 
@@ -19,11 +20,14 @@ from intentmesh.v1.status_service_pb2_grpc import StatusServiceServicer
 class StatusServicer(StatusServiceServicer):
     """Answers are ready bytes: the server's interceptor passes them on as they are. The watches write by themselves."""
 
-    def __init__(self, statuses: Statuses, hub: Hub, feed: Feed, streams: Streams, access: Access) -> None:
+    def __init__(
+        self, statuses: Statuses, hub: Hub, feed: Feed, streams: Streams, watched: Watched, access: Access
+    ) -> None:
         self._statuses = statuses
         self._hub = hub
         self._feed = feed
         self._streams = streams
+        self._watched = watched
         self._access = access
 
     async def GetIntentStatus(self, request: GetIntentStatusRequest, context: Context) -> Any:
@@ -33,15 +37,17 @@ class StatusServicer(StatusServiceServicer):
 
     async def WatchIntent(self, request: WatchIntentRequest, context: Context) -> None:  # type: ignore[override]  # the stub knows generators only
         """See the proto."""
+        intent_id = parse_intent_id(request.intent_id)
         async with self._streams.open("WatchIntent", context) as stream:
-            intent_id = parse_intent_id(request.intent_id)
-            await watch_intent(self._hub, self._streams, stream, intent_id, request.after_sequence, request.end)
+            with self._watched.reading((intent_id,)):
+                await watch_intent(self._hub, self._streams, stream, intent_id, request.after_sequence, request.end)
 
     async def WatchIntents(self, request: WatchIntentsRequest, context: Context) -> None:  # type: ignore[override]  # the stub knows generators only
         """See the proto."""
         wanted = WatchFilter.of(request)
         async with self._streams.open("WatchIntents", context) as stream:
             self._access.require_watch(wanted, current_principal())
-            await watch_intents(
-                self._feed, self._streams, stream, wanted, request.resume_token, from_start=request.from_start
-            )
+            with self._watched.reading(map(parse_intent_id, wanted.intent_ids)):
+                await watch_intents(
+                    self._feed, self._streams, stream, wanted, request.resume_token, from_start=request.from_start
+                )

@@ -78,7 +78,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_BANNED: _ErrorReason.ValueType  # 43
     """User, recipient or token is on a list of the operator (PERMISSION_DENIED)."""
     ERROR_REASON_SUSPICIOUS_PATTERN: _ErrorReason.ValueType  # 44
-    """The order looks like a mistake or an attack: the zero address as recipient, for instance (INVALID_ARGUMENT)."""
+    """The order looks like a mistake or an attack: the zero address as recipient, for instance (INVALID_ARGUMENT). A burst of one
+    user's orders: RESOURCE_EXHAUSTED, with RetryInfo. Metadata then: limit, window_seconds.
+    """
     ERROR_REASON_DUPLICATE_NONCE: _ErrorReason.ValueType  # 45
     """Another intent of this user holds the same Permit2 nonce (ALREADY_EXISTS). Metadata: intent_id of the other."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 46
@@ -244,7 +246,9 @@ ERROR_REASON_INVALID_EIP1271_SIGNATURE: ErrorReason.ValueType  # 42
 ERROR_REASON_BANNED: ErrorReason.ValueType  # 43
 """User, recipient or token is on a list of the operator (PERMISSION_DENIED)."""
 ERROR_REASON_SUSPICIOUS_PATTERN: ErrorReason.ValueType  # 44
-"""The order looks like a mistake or an attack: the zero address as recipient, for instance (INVALID_ARGUMENT)."""
+"""The order looks like a mistake or an attack: the zero address as recipient, for instance (INVALID_ARGUMENT). A burst of one
+user's orders: RESOURCE_EXHAUSTED, with RetryInfo. Metadata then: limit, window_seconds.
+"""
 ERROR_REASON_DUPLICATE_NONCE: ErrorReason.ValueType  # 45
 """Another intent of this user holds the same Permit2 nonce (ALREADY_EXISTS). Metadata: intent_id of the other."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 46

@@ -36,7 +36,7 @@ class SubmitIntentRequest(_message.Message):
     type: _intent_pb2.IntentType.ValueType
     """Must be the type the order has."""
     request_id: _builtins.str
-    """AIP-155: chosen by the caller; a repeated call with the same id and body has one effect."""
+    """AIP-155: chosen by the caller; a repeated call with the same id and body has one effect. Printable text."""
     @_builtins.property
     def order(self) -> _order_pb2.Order: ...
     def __init__(

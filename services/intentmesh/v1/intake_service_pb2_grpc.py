@@ -95,8 +95,9 @@ class IntakeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelIntent(self, request, context):
-        """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature; otherwise the mesh
-        stops working on it and the answer carries the call that invalidates the order's nonce on chain.
+        """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature and the chain shows that
+        the order is not open; otherwise the mesh stops working on it, tells the end when it is known (watch for it), and the answer
+        carries the call that invalidates the order's nonce on chain where a solver may hold the signature.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,8 +43,9 @@ class IntakeServiceStub:
     ValidateIntent: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.ValidateIntentRequest, _intake_service_pb2.ValidateIntentResponse]
     """ValidateIntent runs every check of SubmitIntent, stores nothing and returns all violations at once."""
     CancelIntent: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.CancelIntentRequest, _intake_service_pb2.CancelIntentResponse]
-    """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature; otherwise the mesh
-    stops working on it and the answer carries the call that invalidates the order's nonce on chain.
+    """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature and the chain shows that
+    the order is not open; otherwise the mesh stops working on it, tells the end when it is known (watch for it), and the answer
+    carries the call that invalidates the order's nonce on chain where a solver may hold the signature.
     """
     GetIntent: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.GetIntentRequest, _intake_service_pb2.GetIntentResponse]
     """GetIntent reads an intent by id."""
@@ -68,8 +69,9 @@ class IntakeServiceAsyncStub(IntakeServiceStub):
     ValidateIntent: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.ValidateIntentRequest, _intake_service_pb2.ValidateIntentResponse]  # type: ignore[assignment]
     """ValidateIntent runs every check of SubmitIntent, stores nothing and returns all violations at once."""
     CancelIntent: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.CancelIntentRequest, _intake_service_pb2.CancelIntentResponse]  # type: ignore[assignment]
-    """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature; otherwise the mesh
-    stops working on it and the answer carries the call that invalidates the order's nonce on chain.
+    """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature and the chain shows that
+    the order is not open; otherwise the mesh stops working on it, tells the end when it is known (watch for it), and the answer
+    carries the call that invalidates the order's nonce on chain where a solver may hold the signature.
     """
     GetIntent: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.GetIntentRequest, _intake_service_pb2.GetIntentResponse]  # type: ignore[assignment]
     """GetIntent reads an intent by id."""
@@ -114,8 +116,9 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _intake_service_pb2.CancelIntentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_intake_service_pb2.CancelIntentResponse, _abc.Awaitable[_intake_service_pb2.CancelIntentResponse]]:
-        """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature; otherwise the mesh
-        stops working on it and the answer carries the call that invalidates the order's nonce on chain.
+        """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature and the chain shows that
+        the order is not open; otherwise the mesh stops working on it, tells the end when it is known (watch for it), and the answer
+        carries the call that invalidates the order's nonce on chain where a solver may hold the signature.
         """
 
     @_abc_1.abstractmethod

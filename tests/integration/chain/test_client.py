@@ -1,14 +1,17 @@
 """The client over several endpoints, some of them bad."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from aiohttp import ClientSession
 from intentmesh.chain.client import ChainClient, ChainClients
 from intentmesh.chain.config import ChainConfig, NetworkConfig
+from intentmesh.chain.endpoints import EndpointPool
 from intentmesh.chain.errors import ChainUnavailable, EndpointError
 from intentmesh.chain.output_settler import OutputSettler
 from intentmesh.chain.records import TransactionHash
@@ -154,3 +157,25 @@ async def test_fees__of_a_running_chain__leave_room(chain_clients: ChainClients)
     fees = await next(iter(chain_clients.all.values())).fees()
     assert fees.max_fee >= 2 * fees.base_fee
     assert fees.priority_fee >= 0
+
+
+async def test_request__cancelled_at_any_moment__leaves_no_session_open() -> None:
+    before = {id(session) for session in _open_sessions()}
+    for moment in range(12):
+        async with bad_endpoint(b'{"jsonrpc":"2.0","id":1,"result":"0x7a69"}') as url:
+            pool = EndpointPool(31337, [url], 1.0)
+            request = asyncio.ensure_future(pool.request("eth_blockNumber"))
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
+            both = await asyncio.gather(pool.request("eth_blockNumber"), pool.request("eth_blockNumber"))
+            assert both == ["0x7a69", "0x7a69"]
+            await pool.close()
+            with pytest.raises(ChainUnavailable):
+                await pool.request("eth_blockNumber")
+    assert [session for session in _open_sessions() if id(session) not in before] == []
+
+
+def _open_sessions() -> list[ClientSession]:
+    return [found for found in gc.get_objects() if type(found) is ClientSession and not found.closed]

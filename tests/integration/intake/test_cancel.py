@@ -4,7 +4,10 @@ import time
 
 import pytest
 from intentmesh.chain.client import ChainClients
+from intentmesh.chain.config import NetworkConfig
+from intentmesh.chain.input_settler import InputSettler
 from intentmesh.chain.permit2 import Permit2
+from intentmesh.chain.tokens import Token
 from intentmesh.domain.digests import PERMIT2, cancel_intent_digest
 from intentmesh.domain.lifecycle import advance, terminate
 from intentmesh.domain.order import Order
@@ -13,12 +16,12 @@ from intentmesh.domain.types import Address, ChainId, format_address, format_int
 from intentmesh.store import executions, intents
 from intentmesh.store.intents import Change
 from intentmesh.v1.event_pb2 import IntentEventType
-from intentmesh.v1.intake_service_pb2 import CancelIntentRequest
+from intentmesh.v1.intake_service_pb2 import CancelIntentRequest, GetIntentRequest
 from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus
 
 from tests.fixtures.orders import OTHER_KEY, USER_KEY, erc3009_request, id_of, make_order, permit2_request, with_output
 from tests.fixtures.servers import LocalChains
-from tests.integration.intake.conftest import Intake, reason_of, refused, send
+from tests.integration.intake.conftest import Intake, StartIntake, reason_of, refused, send
 
 
 def _request(
@@ -64,6 +67,39 @@ async def test_cancel__before_any_award__is_cancelled_at_once(intake: Intake) ->
     # The nonce is free again.
     again = permit2_request(intake.network, with_output(order, amount=order.outputs[0].amount + 1))
     assert (await intake.stub.SubmitIntent(again)).created
+
+
+async def test_cancel__before_any_award_but_opened_by_the_user__is_not_told_as_cancelled(
+    intake: Intake, chain_clients: ChainClients, chains: LocalChains
+) -> None:
+    order = await _submitted(intake)
+    alpha = intake.network.chains[0]
+    client, item = chain_clients.of(alpha.chain_id), order.inputs[0]
+    await send(chains.alpha, item.token, Token(client, item.token).encode_approve(alpha.input_settler, item.amount))
+    await send(chains.alpha, alpha.input_settler, InputSettler(client).encode_open(order))
+    response = await intake.stub.CancelIntent(_request(intake, order))
+    assert response.status == IntentStatus.INTENT_STATUS_PENDING
+    assert response.phase == IntentPhase.INTENT_PHASE_CANCELLATION_REQUESTED
+    told = await intake.stub.GetIntent(GetIntentRequest(intent_id=format_intent_id(id_of(intake.network, order))))
+    assert "opened" in told.intent.message
+    # Asked again, it is looked up again and nothing new is told.
+    assert (await intake.stub.CancelIntent(_request(intake, order))).sequence == response.sequence
+
+
+async def test_cancel__before_any_award_with_the_chain_away__is_requested_until_it_answers(
+    start_intake: StartIntake, network: NetworkConfig
+) -> None:
+    async with start_intake() as intake:
+        order = await _submitted(intake)
+    alpha, beta = network.chains
+    away = NetworkConfig(chains=(alpha.model_copy(update={"rpc_urls": ("http://127.0.0.1:9",)}), beta))
+    async with start_intake(away) as intake:
+        response = await intake.stub.CancelIntent(_request(intake, order))
+        assert response.status == IntentStatus.INTENT_STATUS_PENDING
+        assert response.phase == IntentPhase.INTENT_PHASE_CANCELLATION_REQUESTED
+        execution = await executions.get_execution(intake.database, id_of(intake.network, order))
+        assert execution is not None
+        assert execution.due_at is not None
 
 
 async def test_cancel__twice__is_one_event(intake: Intake) -> None:

@@ -15,6 +15,7 @@ from intentmesh.intake.metrics import RATE_LIMITER_FALLBACKS, RATE_LIMITER_LEASE
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
+    CancelIntentRequest,
     GetIntentRequest,
     ListIntentsRequest,
     SubmitIntentRequest,
@@ -100,7 +101,8 @@ async def test_limits__principals_of_class_service__have_their_own(start_intake:
 
 async def test_limits__whole_budgets__are_shared_by_replicas_and_exact(start_intake: StartIntake) -> None:
     """Intent 101 in 15 minutes and request 1,001 in a minute are refused by both until the first one's window ends."""
-    async with start_intake() as intake, start_intake() as replica:
+    calm = {"user_intents_per_10_seconds": 1000}
+    async with start_intake(**calm) as intake, start_intake(**calm) as replica:
         turns = itertools.cycle((intake, replica))
         began = time.monotonic()
         for _ in range(100):
@@ -160,6 +162,92 @@ async def test_limits__orders_of_one_user_by_many_callers__are_counted_for_the_u
             assert reason_of(await refused(intake.stub.SubmitIntent(forged, metadata=hop))) == "WRONG_OWNER"
         mine = erc3009_request(intake.network, make_order(intake.network.chains[0], user=OTHER), key=OTHER_KEY)
         assert (await intake.stub.SubmitIntent(mine, metadata=hop)).created
+
+
+def _told(metadata: object) -> tuple[str, str]:
+    told = dict(metadata)  # type: ignore[call-overload]  # grpc's own type of metadata
+    assert 0 < int(told["ratelimit-reset"]) <= WINDOW_SECONDS
+    return told["ratelimit-limit"], told["ratelimit-remaining"]
+
+
+async def test_limits__user_is_refused__the_answer_tells_of_the_users_budget(start_intake: StartIntake) -> None:
+    async with start_intake(user_intents_per_15_minutes=1) as intake:
+        await intake.stub.SubmitIntent(_request(intake))
+        call = intake.stub.SubmitIntent(_request(intake))
+        error = await refused(call)
+        assert reason_of(error) == "TOO_MANY_INTENTS_CREATED"
+        assert error.metadata == {"limit": "1", "window_seconds": str(WINDOW_SECONDS)}
+        assert _told(await call.trailing_metadata()) == ("1", "0")
+
+
+async def test_limits__stream__its_end_tells_what_is_left_of_the_items(start_intake: StartIntake) -> None:
+    async with start_intake(new_intents_per_15_minutes=3) as intake:
+        message = SubmitIntentsRequest()
+        for item_id in range(2):
+            message.items.add(item_id=item_id, intent=_request(intake))
+        call = intake.stub.SubmitIntents()
+        await call.write(message)
+        await results_of(call, 2)
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        assert _told(await call.trailing_metadata()) == ("3", "1")
+
+
+async def test_limits__stream_over_the_requests__ends_with_the_wait_and_what_is_left(start_intake: StartIntake) -> None:
+    async with start_intake(requests_per_minute=1) as intake:
+        message = SubmitIntentsRequest()
+        message.items.add(item_id=1, intent=_request(intake))
+        call = intake.stub.SubmitIntents()
+        await call.write(message)
+        await results_of(call, 1)
+        await call.write(message)
+        error = await refused(call.read())
+        assert reason_of(error) == "RATE_LIMITED"
+        assert error.retry_after
+        assert _told(await call.trailing_metadata()) == ("1", "0")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_limits__burst_of_one_user__is_suspicious_for_a_while(start_intake: StartIntake, streamed: bool) -> None:
+    async with start_intake(user_intents_per_10_seconds=2) as intake:
+        for _ in range(2):
+            assert (await intake.stub.SubmitIntent(_request(intake))).created
+        if streamed:
+            call = intake.stub.SubmitIntents()
+            message = SubmitIntentsRequest()
+            message.items.add(item_id=1, intent=_request(intake))
+            await call.write(message)
+            refusal = (await results_of(call, 1))[1].refused
+            assert refusal.reason == ErrorReason.ERROR_REASON_SUSPICIOUS_PATTERN
+            assert 0 < refusal.retry_after_ms <= 10_000
+            await call.done_writing()
+        else:
+            error = await refused(intake.stub.SubmitIntent(_request(intake)))
+            assert (type(error).__name__, reason_of(error)) == ("ResourceExhausted", "SUSPICIOUS_PATTERN")
+            assert error.retry_after is not None
+            assert 0 < error.retry_after <= 10
+        # Others are not punished for it, and a service brings the orders of many hands.
+        other = erc3009_request(intake.network, make_order(intake.network.chains[0], user=OTHER), key=OTHER_KEY)
+        assert (await intake.stub.SubmitIntent(other)).created
+        assert (await intake.stub.SubmitIntent(_request(intake), metadata=principal("service:shop"))).created
+
+
+async def test_requests__malformed_ones__count_as_well(start_intake: StartIntake) -> None:
+    async with start_intake(requests_per_minute=2) as intake:
+        assert reason_of(await refused(intake.stub.CancelIntent(CancelIntentRequest()))) == "MISSING_FIELD"
+        negative = ListIntentsRequest(page_size=-1)
+        assert reason_of(await refused(intake.stub.ListIntents(negative))) == "INVALID_FIELD"
+        assert reason_of(await refused(intake.stub.CancelIntent(CancelIntentRequest()))) == "RATE_LIMITED"
+
+
+async def test_reads__by_id__have_a_budget_of_their_own(start_intake: StartIntake) -> None:
+    async with start_intake(reads_per_minute=3, requests_per_minute=1) as intake:
+        stored = await intake.stub.SubmitIntent(_request(intake))
+        for _ in range(3):
+            await intake.stub.GetIntent(GetIntentRequest(intent_id=stored.intent_id))
+        call = intake.stub.GetIntent(GetIntentRequest(intent_id=stored.intent_id))
+        assert reason_of(await refused(call)) == "RATE_LIMITED"
+        assert _told(await call.trailing_metadata()) == ("3", "0")
 
 
 async def test_limits__large_limit__is_leased_in_portions_and_still_holds(start_intake: StartIntake) -> None:

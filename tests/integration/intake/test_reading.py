@@ -61,6 +61,20 @@ async def test_validate_intent__stored_already__would_be_accepted(intake: Intake
     assert _told(await _validate(intake, request)) == set()
 
 
+async def test_validate_intent__request_id_of_another_body__is_told_as_submit_would(intake: Intake) -> None:
+    alpha = intake.network.chains[0]
+    await intake.stub.SubmitIntent(permit2_request(intake.network, make_order(alpha), request_id="one"))
+    other = permit2_request(intake.network, make_order(alpha), request_id="one")
+    assert _told(await _validate(intake, other)) == {("REQUEST_ID_REUSED", "request_id")}
+    assert reason_of(await refused(intake.stub.SubmitIntent(other))) == "REQUEST_ID_REUSED"
+    # Of one that is stored already, too.
+    stored = permit2_request(intake.network, make_order(alpha))
+    await intake.stub.SubmitIntent(stored)
+    stored.request_id = "one"
+    assert _told(await _validate(intake, stored)) == {("REQUEST_ID_REUSED", "request_id")}
+    assert reason_of(await refused(intake.stub.SubmitIntent(stored))) == "REQUEST_ID_REUSED"
+
+
 async def test_get_intent__unknown__is_not_found(intake: Intake) -> None:
     error = await refused(intake.stub.GetIntent(GetIntentRequest(intent_id="0x" + "00" * 32)))
     assert type(error).__name__ == "NotFound"

@@ -13,16 +13,20 @@ from typing import Any
 
 import grpc
 import pytest
+from eth_account import Account
+from eth_account.messages import encode_typed_data
 from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import ChainConfig, NetworkConfig
 from intentmesh.chain.permit2 import Permit2
 from intentmesh.chain.tokens import Token
-from intentmesh.domain.digests import cancel_intent_digest
+from intentmesh.domain.context import ContextKind, OrderContext
+from intentmesh.domain.digests import TokenDomain, cancel_intent_digest
 from intentmesh.domain.order import Order, OrderInput
 from intentmesh.domain.signatures import sign
 from intentmesh.domain.types import Address, Bytes32, ChainId, format_address, parse_intent_id, to_bytes32
 from intentmesh.embedded.anvil import AnvilChain
 from intentmesh.embedded.probes import json_rpc
+from intentmesh.embedded.programs import REPOSITORY
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
@@ -41,6 +45,7 @@ from tests.fixtures.orders import (
     USER,
     USER_KEY,
     erc3009_request,
+    id_of,
     make_order,
     permit2_request,
     with_output,
@@ -92,6 +97,12 @@ class Case:
     near: Act
     settings: Mapping[str, Any] = field(default_factory=dict)
     policy: str = ""
+    # Which of several rules of one reason.
+    rule: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.reason}, {self.rule}" if self.rule else self.reason
 
 
 def _order(reason: str, wrong: Change, right: Change = lambda order: order, **given: Any) -> Case:
@@ -107,7 +118,10 @@ def _order(reason: str, wrong: Change, right: Change = lambda order: order, **gi
 
 
 def _request(
-    reason: str, change: Callable[[SubmitIntentRequest], None], near: Callable[[SubmitIntentRequest], None]
+    reason: str,
+    change: Callable[[SubmitIntentRequest], None],
+    near: Callable[[SubmitIntentRequest], None],
+    **given: Any,
 ) -> Case:
     def act(edit: Callable[[SubmitIntentRequest], None]) -> Act:
         async def submit(world: World) -> Any:
@@ -117,7 +131,7 @@ def _request(
 
         return submit
 
-    return Case(reason, act(change), act(near))
+    return Case(reason, act(change), act(near), **given)
 
 
 def _second(order: Order, **changes: Any) -> Order:
@@ -328,8 +342,70 @@ def _page(spoil: bool) -> Act:
     return ask
 
 
+def _with_high_s(request: SubmitIntentRequest) -> None:
+    """The other signature that anybody can make of one: mathematically as good, and not canonical."""
+    form, r, s, v = request.signature[:1], request.signature[1:33], request.signature[33:65], request.signature[65]
+    other = (CURVE_ORDER - int.from_bytes(s, "big")).to_bytes(32, "big")
+    request.signature = form + r + other + bytes([27 + 28 - v])
+
+
+def _compact(request: SubmitIntentRequest) -> None:
+    """EIP-2098, which is canonical as well."""
+    form, r, s, v = request.signature[:1], request.signature[1:33], request.signature[33:65], request.signature[65]
+    request.signature = form + r + bytes([s[0] | (v - 27) << 7]) + s[1:]
+
+
+def _authorised(order: Change, key: bytes = USER_KEY) -> Act:
+    async def submit(world: World) -> Any:
+        return await world.intake.stub.SubmitIntent(erc3009_request(world.network, order(world.order()), key=key))
+
+    return submit
+
+
+def _bridged(wanted: int) -> Act:
+    """Gives one USDC on alpha for so much on beta."""
+
+    async def submit(world: World) -> Any:
+        return await world.submit(with_output(make_order(world.alpha, world.beta, get="USDC"), amount=wanted))
+
+    return submit
+
+
+def _dutch(slope: int) -> bytes:
+    """Falls for all of time."""
+    return OrderContext(ContextKind.DUTCH, start=0, stop=2**32 - 1, slope=slope).encode()
+
+
+def _cancellation(domain: TokenDomain, nonce: bytes) -> bytes:
+    """The user's signature with which a token forgets an authorisation."""
+    named = {"name": domain.name, "version": domain.version, "chainId": domain.chain_id}
+    message = encode_typed_data(
+        {**named, "verifyingContract": format_address(domain.address)},
+        {"CancelAuthorization": [{"name": "authorizer", "type": "address"}, {"name": "nonce", "type": "bytes32"}]},
+        {"authorizer": format_address(USER), "nonce": nonce},
+    )
+    return bytes(Account.from_key(USER_KEY).sign_message(message).signature)
+
+
+def _voided(void: bool) -> Act:
+    """An authorisation that was cancelled on chain before it was submitted, or that of another order was."""
+
+    async def submit(world: World) -> Any:
+        order, other = world.order(), world.order()
+        client = world.clients.of(world.alpha.chain_id)
+        token = Token(client, order.inputs[0].token)
+        gone = id_of(world.network, order if void else other)
+        call = token.encode_cancel_authorization(USER, gone, _cancellation(await token.domain(), gone))
+        await send(world.chain, token.address, call)
+        return await world.intake.stub.SubmitIntent(erc3009_request(world.network, order))
+
+    return submit
+
+
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 WRONG_WORD = Bytes32(b"\x01" + bytes(31))
 USER_TEXT = "0x" + USER.hex()
+DUTCH = _dutch(slope=1)
 PRICED = 'minimum_value = "0.5"\nmaximum_value = "100"\n[prices]\nUSDC = "1"\n'
 
 CASES = (
@@ -392,13 +468,92 @@ CASES = (
     Case("NOT_FOUND", _get_unknown, _get_known),
     Case("ALREADY_TERMINAL", _cancel(3), _cancel(1)),
     Case("INVALID_PAGE_TOKEN", _page(spoil=True), _page(spoil=False)),
+    # Other rules of reasons that stand above already.
+    _order("INVALID_FIELD", lambda o: with_output(o, recipient=WRONG_WORD), rule="unclean word"),
+    _order("UNSUPPORTED_TOKEN", lambda o: replace(o, inputs=(OrderInput(UNKNOWN, 1),)), rule="given"),
+    _order(
+        "EXCESSIVE_VALID_TO",
+        lambda o: replace(o, expires=int(time.time()) + 7 * 86_400 + 30),
+        lambda o: replace(o, expires=int(time.time()) + 7 * 86_400 - 30),
+        rule="expires",
+    ),
+    _order(
+        "INVALID_CONTEXT",
+        lambda o: _second(o, amount=1, context=DUTCH),
+        lambda o: with_output(_second(o, amount=1), context=DUTCH),
+        rule="moving price of the second output",
+    ),
+    _order(
+        "INVALID_CONTEXT",
+        lambda o: with_output(o, context=_dutch(slope=2**256 // 2**31)),
+        lambda o: with_output(o, context=_dutch(slope=2**200)),
+        rule="overflow",
+    ),
+    _request("INVALID_SIGNATURE", _with_high_s, _compact, rule="high s"),
+    _request("INVALID_SIGNATURE", lambda r: _give(r, signature=b"\x02" + r.signature[1:]), _as_it_is, rule="form"),
+    Case(
+        "INVALID_SIGNATURE",
+        _authorised(lambda o: replace(o, inputs=o.inputs * 2)),
+        _authorised(lambda o: o),
+        rule="one token authorised twice",
+    ),
+    Case(
+        "BANNED",
+        _plain,
+        _allowed_by_authorisation,
+        policy=f'banned_users = ["{USER_TEXT}"]',
+        rule="user",
+    ),
+    _order(
+        "SUSPICIOUS_PATTERN",
+        lambda o: with_output(o, amount=2**256 - 1),
+        lambda o: with_output(o, amount=2**200),
+        rule="unlimited",
+    ),
+    _request(
+        "SUSPICIOUS_PATTERN",
+        lambda r: _give(r, request_id="pay\u202eme"),
+        lambda r: _give(r, request_id="pay me"),
+        rule="bidi",
+    ),
+    Case(
+        "SUSPICIOUS_PATTERN",
+        _bridged(499_999),
+        _bridged(500_000),
+        policy='smallest_return = "0.5"\n[prices]\nUSDC = "1"\n',
+        rule="asks for too little",
+    ),
+    Case(
+        "SUSPICIOUS_PATTERN",
+        _bridged(2_000_001),
+        _bridged(2_000_000),
+        policy='largest_return = "2"\n[prices]\nUSDC = "1"\n',
+        rule="asks for too much",
+    ),
+    Case("SUSPICIOUS_PATTERN", _times(3), _times(2), {"user_intents_per_10_seconds": 2}, rule="burst"),
+    Case(
+        "VALUE_TOO_LOW",
+        _bridged(900_001),
+        _bridged(900_000),
+        policy='minimum_margin = "0.1"\n[prices]\nUSDC = "1"\n',
+        rule="margin",
+    ),
+    Case(
+        "VALUE_TOO_LOW",
+        _bridged(900_000),
+        _bridged(500_000),
+        policy='minimum_margin = "0.1"\n[prices]\nUSDC = "1"\n[gas_prices]\nalpha = "1"\n',
+        rule="margin after gas",
+    ),
+    Case("NONCE_USED", _voided(void=True), _voided(void=False), rule="authorisation"),
+    Case("TOO_MANY_INTENTS_CREATED", _times(3), _times(2), {"user_intents_per_15_minutes": 2}, rule="of one user"),
 )
 
 # Provoked by a fault of something else; each has a test of its own.
 BY_FAULTS = {
     "OVERLOADED": "tests/unit/intake/test_group_commit.py",
     "CHAIN_UNAVAILABLE": "tests/integration/intake/test_submit.py",
-    "STORE_UNAVAILABLE": "tests/integration/intake/test_group_commit.py",
+    "STORE_UNAVAILABLE": "tests/integration/intake/test_once.py",
     "SERVICE_UNAVAILABLE": "the intake needs no other service; Valkey away is covered by test_limits.py",
     "DRAINING": "tests/integration/rpc/test_lifecycle.py",
     "DEADLINE_EXCEEDED": "tests/integration/rpc/test_errors.py",
@@ -416,10 +571,11 @@ OF_OTHER_ROOMS = {
 def test_table__every_reason__is_in_it() -> None:
     reasons = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118 (an enum's wrapper)
     assert {case.reason for case in CASES} | set(BY_FAULTS) | OF_OTHER_ROOMS == reasons
-    assert len({case.reason for case in CASES}) == len(CASES)
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert all((REPOSITORY / place).is_file() for place in BY_FAULTS.values() if place.startswith("tests/"))
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.reason for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 async def test_reason__request_that_provokes_it_is_refused_and_the_nearest_one_passes(
     case: Case, start_intake: StartIntake, chain_clients: ChainClients, chains: LocalChains, tmp_path: Path
 ) -> None:
@@ -429,7 +585,7 @@ async def test_reason__request_that_provokes_it_is_refused_and_the_nearest_one_p
         settings["policy_file"] = tmp_path / "policy.toml"
     async with start_intake(**settings) as intake:
         world = World(intake, chain_clients, chains.alpha)
-        if case.reason in ("INTAKE_DISABLED", "RATE_LIMITED", "TOO_MANY_INTENTS_CREATED", "TOO_MANY_OPEN_INTENTS"):
+        if case.settings or case.reason == "INTAKE_DISABLED":
             # The state is the cause: what passes comes first, or in another mesh.
             await _refused(case, world)
             return
@@ -437,7 +593,7 @@ async def test_reason__request_that_provokes_it_is_refused_and_the_nearest_one_p
         await _refused(case, world)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.settings], ids=lambda case: case.reason)
+@pytest.mark.parametrize("case", [case for case in CASES if case.settings], ids=lambda case: case.name)
 async def test_limit__what_just_fits__passes(case: Case, start_intake: StartIntake, chain_clients, chains) -> None:
     async with start_intake(**case.settings) as intake:
         await case.near(World(intake, chain_clients, chains.alpha))
@@ -464,8 +620,8 @@ async def _refused(case: Case, world: World) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await case.provoke(world)
     error = mesh_error_from_rpc(caught.value)
-    reasons = {reason_of(error)} | {
-        ErrorReason.Name(violation.reason).removeprefix("ERROR_REASON_") for violation in error.violations
-    }
-    assert case.reason in reasons, (reasons, error.message)
+    assert reason_of(error) == case.reason, error.message
+    # What a check finds is told as a violation too, for those who read all of them.
+    told = {ErrorReason.Name(violation.reason).removeprefix("ERROR_REASON_") for violation in error.violations}
+    assert not told or case.reason in told
     assert caught.value.code() not in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)

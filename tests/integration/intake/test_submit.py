@@ -12,7 +12,13 @@ from intentmesh.domain.types import Address, format_address, format_intent_id, t
 from intentmesh.embedded.probes import json_rpc
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.event_pb2 import IntentEvent
-from intentmesh.v1.intake_service_pb2 import GetIntentRequest, SubmitIntentRequest, SubmitIntentsRequest
+from intentmesh.v1.intake_service_pb2 import (
+    GetIntentRequest,
+    SubmitIntentRequest,
+    SubmitIntentsRequest,
+    ValidateIntentRequest,
+)
+from intentmesh.v1.intake_service_pb2_grpc import IntakeServiceStub
 from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus, IntentType, Obligation
 
 from tests.fixtures.orders import (
@@ -104,6 +110,39 @@ async def test_submit_intent__accepted_before__is_found_although_it_would_be_ref
     async with start_intake(minimum_fill_seconds=10_000, maximum_open_intents_per_user=1) as intake:
         again = await intake.stub.SubmitIntent(request)
         assert not again.created
+
+
+async def test_submit_intent__accepted_before_its_recipient_was_banned__is_found(start_intake: StartIntake) -> None:
+    async with start_intake() as intake:
+        request = permit2_request(intake.network, make_order(intake.network.chains[0]))
+        await intake.stub.SubmitIntent(request)
+        fresh = permit2_request(intake.network, make_order(intake.network.chains[0]))
+    async with start_intake(banned_recipients=(format_address(RECIPIENT),)) as intake:
+        assert not (await intake.stub.SubmitIntent(request)).created
+        assert not (await intake.stub.ValidateIntent(ValidateIntentRequest(intent=request))).violations
+        assert reason_of(await refused(intake.stub.SubmitIntent(fresh))) == "BANNED"
+
+
+@pytest.mark.parametrize("name", ["a\u202eb", "a\x07b", "a\u200bb", "a\nb", "\u2066x"], ids=ascii)
+async def test_submit_intent__request_id_that_cannot_be_read__is_suspicious(intake: Intake, name: str) -> None:
+    request = permit2_request(intake.network, make_order(intake.network.chains[0]), request_id=name)
+    error = await refused(intake.stub.SubmitIntent(request))
+    assert violations_of(error) == {("SUSPICIOUS_PATTERN", "request_id")}
+    dry = await intake.stub.ValidateIntent(ValidateIntentRequest(intent=request))
+    assert [violation.field for violation in dry.violations] == ["request_id"]
+    assert await intake.is_empty()
+    request.request_id = "Zahlung für Zoë, 2"
+    assert (await intake.stub.SubmitIntent(request)).created
+
+
+async def test_submit_intent__user_agent_of_any_kind__is_stored_clean_and_bounded(intake: Intake) -> None:
+    agent = "shop/1 " + "x" * 400
+    options = [("grpc.primary_user_agent", agent)]
+    async with grpc.aio.insecure_channel(intake.target, options=options) as channel:
+        request = permit2_request(intake.network, make_order(intake.network.chains[0]))
+        stored = await IntakeServiceStub(channel).SubmitIntent(request)
+    metadata = (await intake.stub.GetIntent(GetIntentRequest(intent_id=stored.intent_id))).intent.metadata
+    assert metadata.user_agent == agent[:256]
 
 
 # --- refused: the cases that the product promises, each with its reason and field, nothing stored ---

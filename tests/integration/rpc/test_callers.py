@@ -94,6 +94,11 @@ async def test_principal__malformed__is_anonymous(text: str) -> None:
     assert (await seen(shown, internal_token=TOKEN))[0] == "anonymous"
 
 
+async def test_principal__user_in_any_case__is_one() -> None:
+    shown = ((PRINCIPAL_HEADER, "user:0xABcd"), (TOKEN_HEADER, TOKEN))
+    assert (await seen(shown, internal_token=TOKEN))[0] == "user:0xabcd"
+
+
 async def test_principal__sent_twice__is_anonymous() -> None:
     shown = ((PRINCIPAL_HEADER, "user:a"), OPERATOR, (TOKEN_HEADER, TOKEN))
     assert (await seen(shown, internal_token=TOKEN))[0] == "anonymous"

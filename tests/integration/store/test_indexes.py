@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from intentmesh.domain.types import Address
+from intentmesh.store import intents
+from intentmesh.store.intents import IntentFilter
 from intentmesh.store.pool import Pool
 from intentmesh.store.queries import load_queries
 
@@ -70,3 +72,16 @@ async def _nodes(pool: Pool, query: str, arguments: tuple[Any, ...]) -> list[dic
         stack += node.get("Plans", [])
         found.append(node)
     return found
+
+
+async def test_list__asked_again_and_again_on_one_connection__keeps_the_plan_of_its_filter(filled: Pool) -> None:
+    # PostgreSQL may change over to one plan for all arguments, which would read the newest intents of everybody to find
+    # those of a user with few of them.
+    async with filled.acquire() as conn:
+        for number in range(40):
+            user = Address(number.to_bytes(20, "big"))
+            await intents.list_intents(conn, IntentFilter(user, (), (), None, None), None, 50)
+        plans = await conn.fetchrow(
+            "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE '-- A page, newest%'"
+        )
+    assert tuple(plans) == (0, 40)

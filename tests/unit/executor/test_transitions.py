@@ -149,6 +149,18 @@ def test_next_transition__nonce_gone_unasked_and_signature_kept__fails_at_once()
     assert (step.state.status, step.reason) == (S.INTENT_STATUS_FAILED, ErrorReason.ERROR_REASON_NONCE_USED)
 
 
+def test_next_transition__cancelled_and_the_signature_kept__is_cancelled_at_once_unless_it_was_opened() -> None:
+    asked = advance(accepted(), P.INTENT_PHASE_CANCELLATION_REQUESTED)
+    (step,) = walk(asked, evidence(), Situation(cancel_requested=True))
+    assert (step.state.status, step.reason) == (
+        S.INTENT_STATUS_CANCELLED,
+        ErrorReason.ERROR_REASON_CANCELLED_BY_USER,
+    )
+    assert "deadline" not in step.message
+    assert walk(asked, evidence(opened=Depth.SEEN), Situation(cancel_requested=True)) == []
+    assert walk(asked, evidence(), replace(OUT, cancel_requested=True)) == []
+
+
 def test_next_transition__refunded_finally__ends_with_nothing_owed() -> None:
     shown = evidence(status=OrderStatus.REFUNDED, opened=Depth.FINAL, refunded=Depth.FINAL)
     state = end(OPENED, shown)

@@ -119,6 +119,12 @@ def test_shape__served_order__passes(order: Order) -> None:
 _DIRTY = Bytes32(b"\x01" + bytes(31))
 _UNKNOWN = Address(b"\x99" * 20)
 _DUTCH = OrderContext(ContextKind.DUTCH, start=1, stop=9, slope=5).encode()
+
+
+def _exclusive_to(solver: bytes) -> bytes:
+    return OrderContext(ContextKind.EXCLUSIVE_LIMIT, exclusive_solver=Bytes32(solver), until=2_000_000_000).encode()
+
+
 _OVERFLOWING = OrderContext(ContextKind.DUTCH, start=1, stop=9, slope=UINT256_MAX).encode()
 
 
@@ -151,6 +157,8 @@ def _twice(order: Order, **changes: object) -> Order:
         ("INVALID_CONTEXT", "order.outputs[0].context", lambda o: with_output(o, context=b"\x01\x00")),
         ("INVALID_CONTEXT", "order.outputs[0].context", lambda o: with_output(o, context=_OVERFLOWING)),
         ("INVALID_CONTEXT", "order.outputs[1].context", lambda o: _twice(o, context=_DUTCH)),
+        ("INVALID_CONTEXT", "order.outputs[0].context", lambda o: with_output(o, context=_exclusive_to(_DIRTY))),
+        ("INVALID_CONTEXT", "order.outputs[0].context", lambda o: with_output(o, context=_exclusive_to(bytes(32)))),
         ("DUPLICATE_OUTPUT", "order.outputs[1]", lambda o: _twice(o)),
         ("CALLBACK_NOT_ALLOWED", "order.outputs[0].callback_data", lambda o: with_output(o, callback_data=b"\x01")),
         (

@@ -92,3 +92,39 @@ def test_policy_file__broken_or_gone_while_running__changes_nothing_and_says_so_
     _file(tmp_path, "")
     file.look()
     assert file.policy().intake_enabled
+
+
+def test_policy_file__changed__the_line_says_who_and_shows_maps_by_their_keys(tmp_path: Path) -> None:
+    path = _file(tmp_path, '[prices]\nUSDC = "1"')
+    file = PolicyFile(BASE, NETWORK, path)
+    _file(
+        tmp_path,
+        f"""
+        changed_by = "alice, ticket 12"
+        [prices]
+        USDC = "1.5"
+        [gas_prices]
+        alpha = "2.5"
+        [delegations]
+        "service:shop" = ["{format_address(USER)}"]
+        """,
+    )
+    with capture_logs() as logs:
+        file.look()
+    (line,) = logs
+    assert line["changed_by"] == "alice, ticket 12"
+    assert line["file_owner"] == path.owner()
+    usdc = f"{ALPHA.chain_id}/{format_address(ALPHA.tokens['USDC'].address)}"
+    assert line["changes"]["prices"][usdc] == {"before": "0.000001", "after": "0.0000015"}
+    assert line["changes"]["gas_prices"] == {str(ALPHA.chain_id): {"before": "", "after": "0.0000025"}}
+    assert line["changes"]["delegations"] == {"service:shop": {"before": "", "after": "0x" + USER.hex()}}
+
+
+def test_policy_file__many_changes__the_line_stays_bounded(tmp_path: Path) -> None:
+    file = PolicyFile(BASE, NETWORK, _file(tmp_path, ""))
+    lines = "\n".join(f'"service:shop{number}" = ["*"]' for number in range(500))
+    _file(tmp_path, f"[delegations]\n{lines}")
+    with capture_logs() as logs:
+        file.look()
+    assert len(logs[0]["changes"]["delegations"]) == 21
+    assert logs[0]["changes"]["delegations"]["and more"] == 480

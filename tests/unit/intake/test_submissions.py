@@ -51,9 +51,7 @@ async def test_message__a_check_fails_on_one_order__the_others_are_accepted_and_
             ]
         )
 
-    stream = Submissions(
-        cast("Admission", _Admission()), cast("RateLimiter", _Unlimited()), RequestValidator(), CALLER
-    )
+    stream = Submissions(cast("Admission", _Admission()), cast("RateLimiter", _Unlimited()), RequestValidator(), CALLER)
     results = {result.item_id: result async for answer in stream.answers(messages()) for result in answer.results}
 
     assert results[0].accepted.created

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from intentmesh.chain.client import ChainClient, ChainClients
 from intentmesh.chain.errors import ChainUnavailable, Reverted
+from intentmesh.chain.input_settler import InputSettler, OrderStatus
 from intentmesh.chain.permit2 import NONCES_PER_WORD, Permit2
 from intentmesh.chain.tokens import Token
 from intentmesh.domain.order import abi_bytes, word
-from intentmesh.domain.types import Address, ChainId, format_address
+from intentmesh.domain.types import Address, ChainId, IntentId, format_address
 from intentmesh.intake.candidate import Admissible
 from intentmesh.intake.checks.security import signatures_of, signed_digests
 from intentmesh.intake.findings import Finding
@@ -80,6 +81,12 @@ class ChainChecks:
                 return False
 
         return await self._bounded(client, ask)
+
+    async def is_opened(self, chain_id: ChainId, settler: Address, order_id: IntentId) -> bool:
+        """Whether the order is, or was, in escrow at the newest block."""
+        client = self._clients.of(chain_id)
+        status = await self._bounded(client, lambda: InputSettler(client, settler).order_status(order_id))
+        return status is not OrderStatus.NONE
 
     async def check_wallet_signature(self, admissible: Admissible) -> list[Finding]:
         """INVALID_EIP1271_SIGNATURE where the user's contract does not agree with what is said to be its signature."""

@@ -7,7 +7,7 @@ from intentmesh.chain.config import NetworkConfig
 from intentmesh.intake.candidate import Admissible, Candidate
 from intentmesh.intake.checks.business import check_business
 from intentmesh.intake.checks.chain import ChainChecks
-from intentmesh.intake.checks.security import check_security, check_signature
+from intentmesh.intake.checks.security import check_security, check_signature, unreadable
 from intentmesh.intake.checks.shape import check_shape
 from intentmesh.intake.checks.structure import StructureCheck
 from intentmesh.intake.checks.timing import check_timing
@@ -52,9 +52,12 @@ class Pipeline:
         """Layer 3."""
         return check_timing(candidate, self._policy(), int(self._clock()))
 
-    def security(self, admissible: Admissible, caller: Principal) -> list[Finding]:
+    def security(self, admissible: Admissible, caller: Principal, request_id: str = "") -> list[Finding]:
         """Layer 4 without the signature."""
-        return check_security(admissible, self._policy(), caller)
+        findings = check_security(admissible, self._policy(), caller)
+        if request_id and not request_id.isprintable():
+            findings.append(unreadable("request_id"))
+        return findings
 
     def signature(self, admissible: Admissible) -> list[Finding]:
         """Layer 4: the signature, taken for one of an account without code."""

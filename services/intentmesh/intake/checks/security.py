@@ -155,6 +155,11 @@ CHECKS: tuple[SecurityCheck, ...] = (
 )
 
 
+def unreadable(field: str) -> Finding:
+    """SUSPICIOUS_PATTERN for a text with control or bidi characters, which shows people another text than it is."""
+    return _suspicious(field, "The text has characters that cannot be seen.")
+
+
 def _check_one(admissible: Admissible, digest: bytes, signature: bytes) -> Iterator[Finding]:
     by_permit2 = isinstance(admissible.signature, Permit2Signature)
     if not by_permit2 and len(signature) != SIGNATURE_BYTES:

@@ -170,7 +170,8 @@ def amounts_are_not_zero(candidate: Candidate, _: NetworkConfig, __: Policy) -> 
 
 
 def contexts_are_served(candidate: Candidate, _: NetworkConfig, __: Policy) -> Sequence[Finding]:
-    """INVALID_CONTEXT: unknown kind, wrong length, an overflowing price, or a moving one beyond the first output."""
+    """INVALID_CONTEXT: unknown kind, wrong length, an overflowing price, or a moving one beyond the first output; an
+    exclusive solver that is no address, so that nobody could fill."""
     found = []
     for index, output in enumerate(candidate.order.outputs):
         if not output.context:
@@ -182,9 +183,12 @@ def contexts_are_served(candidate: Candidate, _: NetworkConfig, __: Policy) -> S
         except InvalidContext as error:
             fault = error.message
         else:
-            if index == 0 or not context.moves_with_time:
+            if context.exclusive_solver is not None and not _is_account(context.exclusive_solver):
+                fault = "The exclusive solver is no address."
+            elif index and context.moves_with_time:
+                fault = "Only the first output's amount may move with time."
+            else:
                 continue
-            fault = "Only the first output's amount may move with time."
         found.append(Finding(f"{_output(index)}.context", ErrorReason.ERROR_REASON_INVALID_CONTEXT, fault))
     return found
 
@@ -234,6 +238,10 @@ CHECKS: tuple[ShapeCheck, ...] = (
     outputs_are_distinct,
     callbacks_are_allowed,
 )
+
+
+def _is_account(word: Bytes32) -> bool:
+    return is_clean(word) and any(word)
 
 
 def _output(index: int) -> str:

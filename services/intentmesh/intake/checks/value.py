@@ -8,6 +8,13 @@ from intentmesh.intake.findings import Finding
 from intentmesh.intake.policy import Policy, Prices
 from intentmesh.v1.error_pb2 import ErrorReason
 
+# As `make audit` measures it, rounded up: opening and paying out an order of one input, each further input, the proof
+# and the fill of each output.
+_ESCROW_GAS = 220_000
+_INPUT_GAS = 60_000
+_PROOF_GAS = 60_000
+_FILL_GAS = 80_000
+
 
 def check_value(admissible: Admissible, policy: Policy) -> list[Finding]:
     """VALUE_TOO_LOW, VALUE_TOO_HIGH; nothing where a token has no price."""
@@ -19,31 +26,54 @@ def check_value(admissible: Admissible, policy: Policy) -> list[Finding]:
         findings.append(_finding(ErrorReason.ERROR_REASON_VALUE_TOO_LOW, given, f"at least {policy.minimum_value}"))
     if policy.maximum_value is not None and given > policy.maximum_value:
         findings.append(_finding(ErrorReason.ERROR_REASON_VALUE_TOO_HIGH, given, f"at most {policy.maximum_value}"))
-    wanted = value_wanted(admissible, policy.prices)
-    if policy.minimum_margin is not None and wanted is not None and given - wanted < policy.minimum_margin:
-        findings.append(
-            Finding(
-                "order.outputs",
-                ErrorReason.ERROR_REASON_VALUE_TOO_LOW,
-                f"The order leaves {_shown(given - wanted)} to whoever fills it; gas and proof need "
-                f"{policy.minimum_margin}.",
-            )
-        )
-    return findings
+    return [*findings, *_check_margin(admissible, policy, given)]
 
 
 def check_return(admissible: Admissible, policy: Policy) -> list[Finding]:
-    """SUSPICIOUS_PATTERN for an order that asks for far less than it gives."""
-    if policy.smallest_return is None or not policy.prices:
+    """SUSPICIOUS_PATTERN for an order that asks for far less, or far more, than it gives."""
+    least, most = policy.smallest_return, policy.largest_return
+    if not policy.prices or (least is None and most is None):
         return []
     given, wanted = value_given(admissible, policy.prices), value_wanted(admissible, policy.prices)
-    if given is None or wanted is None or wanted >= given * policy.smallest_return:
+    if given is None or wanted is None:
+        return []
+    if (least is None or wanted >= given * least) and (most is None or wanted <= given * most):
         return []
     return [
         Finding(
             "order.outputs",
             ErrorReason.ERROR_REASON_SUSPICIOUS_PATTERN,
             f"The order gives {_shown(given)} and asks for {_shown(wanted)} in return; that looks like a mistake.",
+        )
+    ]
+
+
+def gas_of(admissible: Admissible) -> tuple[int, int]:
+    """Gas that the order takes on its origin and on its destination chain, about."""
+    inputs, outputs = len(admissible.order.inputs), len(admissible.order.outputs)
+    return _ESCROW_GAS + _INPUT_GAS * (inputs - 1) + _PROOF_GAS * outputs, _FILL_GAS * outputs
+
+
+def _check_margin(admissible: Admissible, policy: Policy, given: Decimal) -> list[Finding]:
+    wanted = value_wanted(admissible, policy.prices)
+    if policy.minimum_margin is None or wanted is None:
+        return []
+    chains = (admissible.origin, admissible.destination)
+    gas = sum(
+        (
+            amount * policy.gas_prices.get(chain.chain_id, Decimal(0))
+            for chain, amount in zip(chains, gas_of(admissible), strict=True)
+        ),
+        Decimal(0),
+    )
+    if given - wanted - gas >= policy.minimum_margin:
+        return []
+    return [
+        Finding(
+            "order.outputs",
+            ErrorReason.ERROR_REASON_VALUE_TOO_LOW,
+            f"After gas for {_shown(gas)} the order leaves {_shown(given - wanted - gas)} to whoever fills it; served "
+            f"is at least {policy.minimum_margin}.",
         )
     ]
 

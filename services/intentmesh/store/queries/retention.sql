@@ -34,10 +34,12 @@ DELETE FROM request_ids WHERE (principal, request_id) IN (
 );
 
 -- name: mark_watched
--- Somebody reads these intents and will for so long.
+-- Somebody reads these intents and will for so long. Those that are being removed are waited for, and are gone then. A mark
+-- that has half of its time left is not written again: readers come and go, and others may have renewed it.
 INSERT INTO intent_watches (intent_id, until)
-SELECT intent_id, now() + $2::interval FROM intents WHERE intent_id = ANY($1::bytea[])
-ON CONFLICT (intent_id) DO UPDATE SET until = greatest(intent_watches.until, excluded.until);
+SELECT intent_id, now() + $2::interval FROM intents WHERE intent_id = ANY($1::bytea[]) ORDER BY intent_id FOR KEY SHARE
+ON CONFLICT (intent_id) DO UPDATE SET until = excluded.until
+WHERE intent_watches.until < now() + $2::interval / 2;
 
 -- name: remove_watches
 -- Marks whose time is over.

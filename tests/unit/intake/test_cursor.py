@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intentmesh.domain.errors import InvalidArgument
 from intentmesh.domain.types import IntentId
-from intentmesh.intake.page_tokens import Cursor, decode_page_token, encode_page_token
+from intentmesh.intake.cursor import Cursor, cursor_of, token_of
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import ListIntentsRequest
 
@@ -21,28 +21,28 @@ _CURSOR = Cursor(datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC), IntentId(b"\
 def test_page_token__any_cursor__comes_back(created_at, intent_id):
     request = ListIntentsRequest(user=_USER)
     cursor = Cursor(created_at, IntentId(intent_id))
-    request.page_token = encode_page_token(cursor, request)
-    assert decode_page_token(request) == cursor
+    request.page_token = token_of(cursor, request)
+    assert cursor_of(request) == cursor
 
 
 def test_page_token__absent__is_the_first_page():
-    assert decode_page_token(ListIntentsRequest()) is None
+    assert cursor_of(ListIntentsRequest()) is None
 
 
 def test_page_token__other_page_size_or_case__is_the_same_query():
-    token = encode_page_token(_CURSOR, ListIntentsRequest(user=_USER, page_size=5))
+    token = token_of(_CURSOR, ListIntentsRequest(user=_USER, page_size=5))
     again = ListIntentsRequest(user="0x" + "AB" * 20, page_size=9, page_token=token)
-    assert decode_page_token(again) == _CURSOR
+    assert cursor_of(again) == _CURSOR
 
 
 def test_page_token__other_filter__is_refused():
-    token = encode_page_token(_CURSOR, ListIntentsRequest(user=_USER))
+    token = token_of(_CURSOR, ListIntentsRequest(user=_USER))
     with pytest.raises(InvalidArgument, match="another query") as caught:
-        decode_page_token(ListIntentsRequest(user=_USER, statuses=[1], page_token=token))
+        cursor_of(ListIntentsRequest(user=_USER, statuses=[1], page_token=token))
     assert caught.value.reason == ErrorReason.ERROR_REASON_INVALID_PAGE_TOKEN
 
 
 @given(st.text(min_size=1, max_size=100) | st.binary(min_size=1).map(lambda b: base64.urlsafe_b64encode(b).decode()))
 def test_page_token__any_text__is_refused(text):
     with pytest.raises(InvalidArgument):
-        decode_page_token(ListIntentsRequest(page_token=text))
+        cursor_of(ListIntentsRequest(page_token=text))

@@ -1,0 +1,295 @@
+"""Callers who want something that they must not get: races, replays, forged tokens, streams that are no streams."""
+
+import asyncio
+import base64
+import json
+import time
+from collections import Counter
+from typing import Any
+
+import grpc
+import pytest
+from intentmesh.domain.digests import cancel_intent_digest
+from intentmesh.domain.order import Order
+from intentmesh.domain.signatures import sign
+from intentmesh.domain.types import format_address, format_intent_id
+from intentmesh.rpc.errors import mesh_error_from_rpc
+from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
+from intentmesh.v1.error_pb2 import ErrorReason
+from intentmesh.v1.intake_service_pb2 import (
+    CancelIntentRequest,
+    GetIntentRequest,
+    ListIntentsRequest,
+    SubmitIntentItem,
+    SubmitIntentRequest,
+    SubmitIntentsRequest,
+)
+from intentmesh.v1.intent_pb2 import IntentStatus
+
+from tests.fixtures.orders import (
+    OTHER,
+    USER,
+    USER_KEY,
+    erc3009_request,
+    id_of,
+    make_order,
+    permit2_request,
+    with_output,
+)
+from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused, results_of
+
+SHOP = principal("service:shop")
+OPERATOR = principal("operator:ops")
+
+
+async def _outcomes(calls: list[Any]) -> Counter[str]:
+    """How often what came out: "created", "found", or a reason."""
+    found: Counter[str] = Counter()
+    for answer in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(answer, grpc.aio.AioRpcError):
+            found[reason_of(mesh_error_from_rpc(answer))] += 1
+        else:
+            found["created" if answer.created else "found"] += 1
+    return found
+
+
+# --- races over two replicas ---
+
+
+async def test_race__one_request_id_for_many_orders__one_order_has_it(start_intake: StartIntake) -> None:
+    async with start_intake() as intake, start_intake() as replica:
+        alpha = intake.network.chains[0]
+        requests = [permit2_request(intake.network, make_order(alpha), request_id="pay") for _ in range(24)]
+        calls = [
+            running.stub.SubmitIntent(request, metadata=SHOP) for request in requests for running in (intake, replica)
+        ]
+        outcomes = await _outcomes(calls)
+        assert outcomes == {"created": 1, "found": 1, "REQUEST_ID_REUSED": 46}
+        assert await intake.rows() == await intake.rows("request_ids") == await intake.rows("intent_events") == 1
+
+
+async def test_race__one_order_under_many_request_ids__is_one_intent_and_every_id_is_taken(
+    start_intake: StartIntake,
+) -> None:
+    async with start_intake() as intake, start_intake() as replica:
+        order = make_order(intake.network.chains[0])
+        requests = [permit2_request(intake.network, order, request_id=f"pay-{number}") for number in range(24)]
+        calls = [
+            running.stub.SubmitIntent(request, metadata=SHOP) for request in requests for running in (intake, replica)
+        ]
+        assert await _outcomes(calls) == {"created": 1, "found": 47}
+        assert await intake.rows() == 1
+        other = permit2_request(intake.network, make_order(intake.network.chains[0]), request_id="pay-7")
+        assert await _outcomes([intake.stub.SubmitIntent(other, metadata=SHOP)]) == {"REQUEST_ID_REUSED": 1}
+
+
+async def test_race__many_orders_on_one_nonce__one_is_stored_and_the_others_are_told_by_whom(
+    start_intake: StartIntake,
+) -> None:
+    async with start_intake() as intake, start_intake() as replica:
+        orders = [with_output(make_order(intake.network.chains[0], nonce=9), amount=n) for n in range(1, 25)]
+        requests = [permit2_request(intake.network, order) for order in orders]
+        calls = [
+            running.stub.SubmitIntent(request, metadata=SHOP) for request in requests for running in (intake, replica)
+        ]
+        assert await _outcomes(calls) == {"created": 1, "found": 1, "DUPLICATE_NONCE": 46}
+        assert await intake.rows() == await intake.rows("executions") == 1
+
+
+async def test_race__one_order_signed_in_two_ways__is_one_intent(intake: Intake) -> None:
+    order = make_order(intake.network.chains[0])
+    calls = [
+        intake.stub.SubmitIntent(request_of(intake.network, order), metadata=SHOP)
+        for _ in range(8)
+        for request_of in (permit2_request, erc3009_request)
+    ]
+    assert await _outcomes(calls) == {"created": 1, "found": 15}
+    assert await intake.rows() == 1
+
+
+# --- cancellations ---
+
+
+def _cancellation(intake: Intake, order: Order, until: int) -> CancelIntentRequest:
+    intent_id = id_of(intake.network, order)
+    signature = sign(cancel_intent_digest(order.origin_chain_id, intent_id, until), USER_KEY)
+    return CancelIntentRequest(intent_id=format_intent_id(intent_id), signature=signature, valid_until=until)
+
+
+async def test_cancel__many_at_once__is_one_event(intake: Intake) -> None:
+    order = make_order(intake.network.chains[0])
+    await intake.stub.SubmitIntent(permit2_request(intake.network, order))
+    request = _cancellation(intake, order, int(time.time()) + 60)
+    answers = await asyncio.gather(*(intake.stub.CancelIntent(request) for _ in range(32)))
+    assert {(answer.status, answer.sequence) for answer in answers} == {(IntentStatus.INTENT_STATUS_CANCELLED, 2)}
+    assert await intake.rows("intent_events") == 2
+
+
+async def test_cancel__replayed_on_another_intent_or_with_another_time__is_refused(intake: Intake) -> None:
+    first, second = make_order(intake.network.chains[0]), make_order(intake.network.chains[0])
+    for order in (first, second):
+        await intake.stub.SubmitIntent(permit2_request(intake.network, order))
+    request = _cancellation(intake, first, int(time.time()) + 60)
+    stolen = CancelIntentRequest()
+    stolen.CopyFrom(request)
+    stolen.intent_id = format_intent_id(id_of(intake.network, second))
+    assert reason_of(await refused(intake.stub.CancelIntent(stolen))) == "WRONG_OWNER"
+    late = CancelIntentRequest()
+    late.CopyFrom(request)
+    late.valid_until -= 1
+    assert reason_of(await refused(intake.stub.CancelIntent(late))) == "WRONG_OWNER"
+    # What was cancelled stays cancelled, and is found as that.
+    await intake.stub.CancelIntent(request)
+    again = await intake.stub.SubmitIntent(permit2_request(intake.network, first))
+    assert (again.created, again.status) == (False, IntentStatus.INTENT_STATUS_CANCELLED)
+
+
+# --- who somebody claims to be ---
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        ((PRINCIPAL_HEADER, "operator:ops"),),
+        ((PRINCIPAL_HEADER, "operator:ops"), (TOKEN_HEADER, "")),
+        ((PRINCIPAL_HEADER, "operator:ops"), (TOKEN_HEADER, "guess")),
+        (("authorization", "Bearer eyJhbGciOiJub25lIn0.eyJwcmluY2lwYWwiOiJvcGVyYXRvcjpvcHMifQ."),),
+        (("x-forwarded-client-cert", 'Subject="CN=operator:ops"'),),
+    ],
+    ids=["bare", "empty token", "wrong token", "a token of its own", "a certificate of its own"],
+)
+async def test_claims__that_nobody_vouches_for__are_those_of_a_stranger(intake: Intake, claim: Any) -> None:
+    stored = await intake.stub.SubmitIntent(
+        permit2_request(intake.network, make_order(intake.network.chains[0])), metadata=claim
+    )
+    told = await intake.stub.GetIntent(GetIntentRequest(intent_id=stored.intent_id))
+    assert told.intent.metadata.source == "anonymous"
+    error = await refused(intake.stub.ListIntents(ListIntentsRequest(), metadata=claim))
+    assert reason_of(error) == "UNAUTHENTICATED"
+
+
+# --- lists ---
+
+
+def _forged(token: str, position: Any) -> str:
+    fingerprint, _ = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    return base64.urlsafe_b64encode(json.dumps([fingerprint, position]).encode()).decode().rstrip("=")
+
+
+async def test_list__forged_positions__are_refused_or_harmless(intake: Intake) -> None:
+    for _ in range(2):
+        await intake.stub.SubmitIntent(permit2_request(intake.network, make_order(intake.network.chains[0])))
+    page = await intake.stub.ListIntents(ListIntentsRequest(page_size=1), metadata=OPERATOR)
+    some_id = "0x" + "11" * 32
+    for position in (5, None, [], "", "x", some_id, f"1 {some_id}0", f"{10**30} {some_id}", f"-{10**17} {some_id}"):
+        request = ListIntentsRequest(page_size=1, page_token=_forged(page.next_page_token, position))
+        error = await refused(intake.stub.ListIntents(request, metadata=OPERATOR))
+        assert reason_of(error) == "INVALID_PAGE_TOKEN", position
+    # A position in a query that one may ask shows nothing but that query.
+    for position in (f"0 {some_id}", f"-1 {some_id}", f"{4 * 10**15} {some_id}"):
+        request = ListIntentsRequest(page_size=1, page_token=_forged(page.next_page_token, position))
+        await intake.stub.ListIntents(request, metadata=OPERATOR)
+
+
+async def test_list__token_of_one_user__is_none_for_another(intake: Intake) -> None:
+    for _ in range(2):
+        await intake.stub.SubmitIntent(permit2_request(intake.network, make_order(intake.network.chains[0])))
+    mine = ListIntentsRequest(user=format_address(USER), page_size=1)
+    page = await intake.stub.ListIntents(mine, metadata=principal("user:0x" + USER.hex()))
+    theirs = ListIntentsRequest(user=format_address(OTHER), page_token=page.next_page_token)
+    other = principal("user:0x" + OTHER.hex())
+    assert reason_of(await refused(intake.stub.ListIntents(theirs, metadata=other))) == "INVALID_PAGE_TOKEN"
+    mine.page_token = page.next_page_token
+    assert reason_of(await refused(intake.stub.ListIntents(mine, metadata=other))) == "NOT_ALLOWED"
+
+
+async def test_list__created_in_one_commit_while_others_arrive__shows_each_once(intake: Intake) -> None:
+    alpha = intake.network.chains[0]
+
+    async def submit(count: int) -> set[str]:
+        message = SubmitIntentsRequest()
+        for item_id in range(count):
+            message.items.add(item_id=item_id, intent=permit2_request(intake.network, make_order(alpha)))
+        call = intake.stub.SubmitIntents(metadata=SHOP)
+        await call.write(message)
+        results = await results_of(call, count)
+        await call.done_writing()
+        return {result.accepted.intent_id for result in results.values()}
+
+    existing = await submit(40)
+    # The clock of a machine may tell one time for all of them.
+    await intake.database.execute("UPDATE intents SET created_at = (SELECT min(created_at) FROM intents)")
+    seen: list[str] = []
+    request = ListIntentsRequest(page_size=7)
+    while True:
+        page = await intake.stub.ListIntents(request, metadata=OPERATOR)
+        seen += [intent.intent_id for intent in page.intents]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+        await submit(3)
+    assert len(seen) == len(set(seen))
+    assert existing <= set(seen)
+
+
+# --- streams ---
+
+
+async def test_stream__without_any_message__ends_well(intake: Intake) -> None:
+    call = intake.stub.SubmitIntents()
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_stream__one_item_id_twice__has_one_result_for_each_item(intake: Intake) -> None:
+    alpha = intake.network.chains[0]
+    message = SubmitIntentsRequest()
+    for _ in range(3):
+        message.items.add(item_id=7, intent=permit2_request(intake.network, make_order(alpha)))
+    message.items.add(item_id=7)
+    call = intake.stub.SubmitIntents()
+    await call.write(message)
+    await call.done_writing()
+    results = [result async for answer in call for result in answer.results]
+    assert [result.item_id for result in results] == [7] * 4
+    assert sum(result.HasField("accepted") for result in results) == 3
+    assert await intake.rows() == 3
+
+
+@pytest.mark.parametrize("kind", ["no message", "too large"])
+async def test_stream__bytes_that_are_no_message__end_it_after_what_was_taken(intake: Intake, kind: str) -> None:
+    good = SubmitIntentsRequest()
+    good.items.add(item_id=1, intent=permit2_request(intake.network, make_order(intake.network.chains[0])))
+    bad = b"\xff\xff\xff\xff" if kind == "no message" else bytes(2 * 1024 * 1024)
+    async with grpc.aio.insecure_channel(intake.target) as channel:
+        call = channel.stream_stream("/intentmesh.v1.IntakeService/SubmitIntents")()
+        await call.write(good.SerializeToString())
+        assert await call.read()
+        await call.write(bad)
+        error = await refused(call.read())
+    assert reason_of(error) == ("INVALID_FIELD" if kind == "no message" else "TOO_LARGE")
+    assert await intake.rows() == 1
+
+
+async def test_stream__items_of_the_largest_message__each_has_its_result(start_intake: StartIntake) -> None:
+    async with start_intake() as intake:
+        item = SubmitIntentItem(intent=permit2_request(intake.network, make_order(intake.network.chains[0])))
+        item.intent.order.outputs[0].callback_data = bytes(3000)
+        message = SubmitIntentsRequest()
+        for item_id in range(256):
+            item.item_id = item_id
+            message.items.append(item)
+        assert 700_000 < message.ByteSize() < 1_048_576
+        call = intake.stub.SubmitIntents(metadata=SHOP)
+        await call.write(message)
+        results = await results_of(call, 256)
+        assert {result.refused.reason for result in results.values()} == {ErrorReason.ERROR_REASON_CALLBACK_NOT_ALLOWED}
+        await call.done_writing()
+
+
+async def test_type__of_a_number_that_nobody_knows__is_refused(intake: Intake) -> None:
+    request = permit2_request(intake.network, make_order(intake.network.chains[0]))
+    for number in (-1, 4, 2**31 - 1):
+        request.type = number  # type: ignore[assignment]
+        assert reason_of(await refused(intake.stub.SubmitIntent(request))) == "INVALID_FIELD"
+    assert reason_of(await refused(intake.stub.SubmitIntent(SubmitIntentRequest(type=2)))) == "MISSING_FIELD"
