@@ -91,10 +91,10 @@ class Benchmark:
             filled_cpu_us=_us(filled_cpu),
         )
 
-    def layers(self) -> None:
+    async def layers(self) -> None:
         """Microseconds of each layer."""
         (raw,) = self._orders.unary(1)
-        for name, value in costs(self._world.network, raw).items():
+        for name, value in (await costs(self._world.network, raw)).items():
             self._results.add("intake_layer_us", value, "us", layer=name)
 
     async def _warm_load(self, server: Server, channels: int = 4) -> Load:
@@ -166,7 +166,7 @@ async def _timed(server: Server, work: Callable[[], Awaitable[Run]]) -> tuple[Ru
     before = server.cpu_seconds()
     run = await work()
     if run.created < run.asked:
-        raise RuntimeError(f"{run.asked - run.created} of {run.asked} orders were refused; that is no measurement")
+        raise RuntimeError(f"{run.asked - run.created} of {run.asked} orders were not created: {dict(run.refusals)}")
     cpu = server.cpu_seconds() - before
     return run, round(cpu / run.seconds, 3), cpu
 
@@ -192,7 +192,7 @@ async def main() -> None:
         async with started(Path(folder), [user.address for user in users]) as world:
             benchmark = Benchmark(world, Orders(world.network, users), results, options.scale)
             if "layers" in options.only:
-                benchmark.layers()
+                await benchmark.layers()
             if HEADLINE & set(options.only):
                 await benchmark.headline(options.only)
             if "workers" in options.only:

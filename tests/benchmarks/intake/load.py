@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 from intentmesh.v1.intake_service_pb2 import SubmitIntentResponse, SubmitIntentsRequest, SubmitIntentsResponse
@@ -23,6 +24,8 @@ class Run:
     created: int
     seconds: float
     latencies: tuple[float, ...] = ()
+    # By message. A refused call ends the run.
+    refusals: Counter[str] = field(default_factory=Counter)
 
     @property
     def per_second(self) -> float:
@@ -35,7 +38,7 @@ class Run:
 
 @contextmanager
 def _no_pauses() -> Iterator[None]:
-    """The load's own garbage collector stops it for some 50 ms at a time, which would be read as the server's latency."""
+    """The load's own garbage collector stops it for 50 ms at a time, which would be taken for the server's latency."""
     gc.collect()
     gc.disable()
     try:
@@ -127,6 +130,7 @@ class Load:
         """Over so many streams, each with at most `window` items unanswered."""
         waiting = iter(messages)
         created = 0
+        refusals: Counter[str] = Counter()
 
         async def work(number: int) -> None:
             nonlocal created
@@ -149,9 +153,10 @@ class Load:
                 unanswered -= len(results)
                 room.set()
                 created += sum([result.accepted.created for result in results])
+                refusals.update(result.refused.message for result in results if not result.accepted.created)
             await sending
 
         with _no_pauses():
             began = time.perf_counter()
             await asyncio.gather(*(work(number) for number in range(streams)))
-            return Run(items * len(messages), created, time.perf_counter() - began)
+            return Run(items * len(messages), created, time.perf_counter() - began, refusals=refusals)
