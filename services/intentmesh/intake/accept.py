@@ -1,6 +1,5 @@
 """The durable accept: intent, first event and its work become durable together, and only then is it answered."""
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from intentmesh.domain.types import ZERO_ADDRESS, Bytes32, IntentId, format_addr
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.candidate import Admissible
 from intentmesh.intake.findings import Finding, duplicate_nonce, request_id_reused
-from intentmesh.intake.group_commit import ACCEPTED, ACCEPTED_MESSAGE, Accept, Acceptance, Done, GroupCommit, Outcome
+from intentmesh.intake.group_commit import ACCEPTED, ACCEPTED_MESSAGE, Accept, Acceptance, Done, GroupCommit
 from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.rpc.tracing import current_trace_id
 from intentmesh.store import admission, intents
@@ -37,26 +36,12 @@ class Acceptor:
         self._writer = writer
         self._clock = clock
 
-    async def accept(self, admissible: Admissible, caller: Caller, request: SubmitIntentRequest) -> Acceptance:
-        """Stores the intent once, whoever else submits it at the same time.
-
-        Raises AlreadyExists DUPLICATE_NONCE when another intent holds its Permit2 nonce, and REQUEST_ID_REUSED.
-        """
-        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-        def done(outcome: Outcome) -> None:
-            # A caller that went away is answered by nobody; its intent is stored all the same.
-            if not answered.done():
-                answered.set_result(outcome)
-
-        self.begin(admissible, caller, request, done)
-        outcome = await answered
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
     def begin(self, admissible: Admissible, caller: Caller, request: SubmitIntentRequest, done: Done) -> None:
-        """`accept` for callers that wait for many: `done` is called after the commit. Raises ResourceExhausted."""
+        """Stores the intent once, whoever else submits it at the same time; `done` is called after the commit.
+
+        Its outcome is AlreadyExists DUPLICATE_NONCE when another intent holds the Permit2 nonce, and REQUEST_ID_REUSED.
+        Raises ResourceExhausted.
+        """
         order = admissible.order
         at = datetime.fromtimestamp(self._clock(), UTC)
         event = IntentEvent()
@@ -93,7 +78,7 @@ class Acceptor:
         return None if found is None else Acceptance(admissible.intent_id, found.status, found.sequence, created=False)
 
     async def conflicts(self, admissible: Admissible) -> list[Finding]:
-        """DUPLICATE_NONCE, as of now; `accept` decides."""
+        """DUPLICATE_NONCE, as of now; the writer decides."""
         holder = await self._nonce_holder(admissible)
         if holder is None or holder == admissible.intent_id:
             return []
@@ -102,7 +87,7 @@ class Acceptor:
     async def reused_request_id(
         self, admissible: Admissible, caller: Caller, request: SubmitIntentRequest
     ) -> list[Finding]:
-        """REQUEST_ID_REUSED, as of now; `accept` decides."""
+        """REQUEST_ID_REUSED, as of now; the writer decides."""
         use = _request_use(admissible, caller, request)
         if use is None:
             return []

@@ -5,6 +5,7 @@ rest as well (`admit_now`), an order goes straight to the writer. Everything els
 asks the store and the chain.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,14 +73,18 @@ class Admission:
             stored = await self.examine(assessment, caller)
             if stored is not None:
                 return stored
-        admissible = _known(assessment)
-        created = False
-        try:
-            acceptance = await self._acceptor.accept(admissible, caller, request)
-            created = acceptance.created
-        finally:
-            self._open_orders.leave(admissible, created=created)
-        return acceptance
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            # A caller that went away is answered by nobody; its intent is stored all the same, and counts.
+            if not answered.done():
+                answered.set_result(outcome)
+
+        self.begin(assessment, caller, done)
+        outcome = await answered
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def assess(self, request: SubmitIntentRequest, caller: Caller) -> Assessment:
         """The layers that need nobody else. Never raises."""

@@ -5,6 +5,7 @@ import base64
 import json
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from intentmesh.domain.order import Order
 from intentmesh.domain.signatures import sign
 from intentmesh.domain.types import format_address, format_intent_id
 from intentmesh.rpc.errors import mesh_error_from_rpc
+from intentmesh.rpc.metrics import RPC_IN_FLIGHT
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
@@ -25,6 +27,7 @@ from intentmesh.v1.intake_service_pb2 import (
     SubmitIntentsRequest,
 )
 from intentmesh.v1.intent_pb2 import IntentStatus
+from prometheus_client import Gauge
 
 from tests.fixtures.orders import (
     OTHER,
@@ -51,6 +54,17 @@ async def _outcomes(calls: list[Any]) -> Counter[str]:
         else:
             found["created" if answer.created else "found"] += 1
     return found
+
+
+async def _until(holds: Callable[[], Awaitable[Any]]) -> None:
+    """Waits for a condition that nothing tells of."""
+    async with asyncio.timeout(10):
+        while not await holds():  # noqa: ASYNC110 (nothing tells of it)
+            await asyncio.sleep(0.01)
+
+
+async def _is_zero(gauge: Gauge) -> bool:
+    return not gauge._value.get()
 
 
 # --- races over two replicas ---
@@ -105,6 +119,25 @@ async def test_race__one_order_signed_in_two_ways__is_one_intent(intake: Intake)
     ]
     assert await _outcomes(calls) == {"created": 1, "found": 15}
     assert await intake.rows() == 1
+
+
+async def test_caller__that_goes_away_before_its_answer__gains_no_room(start_intake: StartIntake) -> None:
+    async with start_intake(maximum_open_intents_per_user=2) as intake:
+        alpha = intake.network.chains[0]
+        # So that what is open is known from memory.
+        await intake.stub.SubmitIntent(permit2_request(intake.network, make_order(alpha)))
+        async with intake.database.transaction():
+            await intake.database.execute("LOCK TABLE intents IN EXCLUSIVE MODE")
+            call = intake.stub.SubmitIntent(permit2_request(intake.network, make_order(alpha)))
+            sending = asyncio.ensure_future(_outcomes([call]))
+            await _until(lambda: intake.database.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            call.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            in_flight = RPC_IN_FLIGHT.labels("intentmesh.v1.IntakeService", "SubmitIntent")
+            await _until(lambda: _is_zero(in_flight))
+        await _until(lambda: intake.database.fetchval("SELECT count(*) = 2 FROM intents"))
+        third = permit2_request(intake.network, make_order(alpha))
+        assert await _outcomes([intake.stub.SubmitIntent(third)]) == {"TOO_MANY_OPEN_INTENTS": 1}
 
 
 # --- cancellations ---

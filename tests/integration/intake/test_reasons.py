@@ -327,17 +327,17 @@ def _cancel(status: int) -> Act:
     return cancel
 
 
-def _page(spoil: bool) -> Act:
+def _page(cut: int = 0, **changes: Any) -> Act:
+    """The second page, with the token cut or the query changed."""
+
     async def ask(world: World) -> Any:
         operator = principal("operator:o")
         for _ in range(2):
             await _plain(world)
         first = await world.intake.stub.ListIntents(ListIntentsRequest(page_size=1), metadata=operator)
-        token = first.next_page_token[:-4] + "AAAA" if spoil else first.next_page_token
-        statuses = [5] if spoil else []
-        return await world.intake.stub.ListIntents(
-            ListIntentsRequest(page_size=1, page_token=token, statuses=statuses), metadata=operator
-        )
+        token = first.next_page_token[: len(first.next_page_token) - cut]
+        request = ListIntentsRequest(page_token=token, **({"page_size": 1} | changes))
+        return await world.intake.stub.ListIntents(request, metadata=operator)
 
     return ask
 
@@ -467,7 +467,8 @@ CASES = (
     Case("TOO_MANY_INTENTS_CREATED", _times(3), _times(2), {"new_intents_per_15_minutes": 2}),
     Case("NOT_FOUND", _get_unknown, _get_known),
     Case("ALREADY_TERMINAL", _cancel(3), _cancel(1)),
-    Case("INVALID_PAGE_TOKEN", _page(spoil=True), _page(spoil=False)),
+    Case("INVALID_PAGE_TOKEN", _page(statuses=[5]), _page(page_size=2)),
+    Case("INVALID_PAGE_TOKEN", _page(cut=9), _page(), rule="malformed"),
     # Other rules of reasons that stand above already.
     _order("INVALID_FIELD", lambda o: with_output(o, recipient=WRONG_WORD), rule="unclean word"),
     _order("UNSUPPORTED_TOKEN", lambda o: replace(o, inputs=(OrderInput(UNKNOWN, 1),)), rule="given"),
