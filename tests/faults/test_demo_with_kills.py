@@ -5,6 +5,10 @@ Run by `make faults`; `make test` has the shorter form in tests/acceptance/test_
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
@@ -17,20 +21,35 @@ MOMENTS = ("ACCEPTED", "AUCTION", "AWARDED", "OPENED", "FILLED", "CONFIRMED")
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("service", SERVICES)
-def test_demo__service_is_killed_at_a_moment__ends_well(service: str, moment: str) -> None:
-    demo = subprocess.Popen(command_line("demo", "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert demo.stdout is not None
+def test_demo__service_is_killed_at_a_moment__ends_well(service: str, moment: str, tmp_path: Path) -> None:
     killed: int | None = None
     last: dict[str, object] = {}
-    for line in demo.stdout:
-        last = json.loads(line)
-        if killed is None and last["event"] == "status" and last["phase"] == f"INTENT_PHASE_{moment}":
-            killed = _kill(demo.pid, service)
-    _, errors = demo.communicate(timeout=60)
+    errors = tmp_path / "errors"
+    with errors.open("w") as file, _demo(file) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            last = json.loads(line)
+            if killed is None and last["event"] == "status" and last["phase"] == f"INTENT_PHASE_{moment}":
+                killed = _kill(demo.pid, service)
+        demo.wait(timeout=60)
 
     assert killed is not None
-    assert demo.returncode == 0, errors
+    assert demo.returncode == 0, errors.read_text()
     assert last["ok"] is True
+
+
+@contextmanager
+def _demo(errors: IO[str]) -> Iterator["subprocess.Popen[str]"]:
+    """One that does not outlive the test, whatever becomes of it."""
+    demo = subprocess.Popen(command_line("demo", "--json"), stdout=subprocess.PIPE, stderr=errors, text=True)
+    try:
+        yield demo
+    finally:
+        if demo.poll() is None:
+            demo.terminate()
+            demo.wait(timeout=60)
+        if demo.stdout is not None:
+            demo.stdout.close()
 
 
 def _kill(demo_pid: int, service: str) -> int:
