@@ -20,6 +20,7 @@ from intentmesh.contract_pipeline.audit import all_gates
 from intentmesh.contract_pipeline.bundle import BundleFolder
 from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
 from intentmesh.contract_pipeline.errors import InvalidNetworksError, NotConfirmedError, PipelineError
+from intentmesh.contract_pipeline.explorers.publishing import explorers_of, publish
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.networks import ChainTarget, NetworkTarget, load_networks, read_url
 from intentmesh.contract_pipeline.pipeline import Deployment, LiveTest, Outcome, Pipeline
@@ -95,13 +96,20 @@ def deploy_command(
 @network_option
 @networks_option
 @data_dir_option
+@click.option("--publish", "publishing", is_flag=True, help="Then have the explorers of the configuration show it.")
 @repository_option
 @json_option
-def verify_command(name: str, networks_file: Path | None, data_dir: Path, repository: Path, as_json: bool) -> None:
-    """Compare what stands on the chains of a record with what is compiled and configured here; sends nothing."""
+def verify_command(
+    name: str, networks_file: Path | None, data_dir: Path, publishing: bool, repository: Path, as_json: bool
+) -> None:
+    """Compare what stands on the chains of a record with what is compiled and configured here; sends nothing there."""
     output = Output.choose(as_json)
     target = told(lambda: _target(repository, networks_file, name))
-    findings = told(lambda: asyncio.run(_plainly(_verify(repository, data_dir, name, target))))
+    findings, deployed = told(lambda: asyncio.run(_plainly(_verify(repository, data_dir, name, target))))
+    if publishing and not findings:
+        report = told(lambda: asyncio.run(_publish(repository, target, deployed)))
+        _show(output, report)
+        findings += report.findings
     for finding in findings:
         output.record({"event": "finding", **finding.to_json()}, line=f"FINDING  {finding.sentence()}")
     verdict = Verdict.FAILED if findings else Verdict.PASSED
@@ -126,6 +134,7 @@ async def _deploy(
         gates,
         acceptances_of(repository),
         BundleFolder(data_dir / "bundles"),
+        {} if dry_run else explorers_of(target),
         _live_test(target),
         workspace.tool_versions(),
         lambda report: _show(output, report),
@@ -135,12 +144,16 @@ async def _deploy(
         return await pipeline.run(deployment, resume=resume, dry_run=dry_run)
 
 
-async def _verify(repository: Path, data_dir: Path, name: str, target: NetworkTarget) -> list[Finding]:
+async def _verify(
+    repository: Path, data_dir: Path, name: str, target: NetworkTarget
+) -> tuple[list[Finding], list[Deployed]]:
+    """The differences, and what was looked at."""
     record = read_record(record_path(data_dir, name, target.version))
     artifacts = Artifacts(Workspace.of(repository).artifacts)
     known = record.transactions()
     addresses = {(contract.chain_id, contract.role): contract.address for contract in record.contracts}
     findings: list[Finding] = []
+    everywhere: list[Deployed] = []
     async with _running(data_dir, target, dry_run=False) as urls:
         for plan in plan_network(target, artifacts):
             deployed = [
@@ -155,7 +168,13 @@ async def _verify(repository: Path, data_dir: Path, name: str, target: NetworkTa
             ]
             async with ChainDeployer(plan, urls[plan.chain_id], _signer(target), artifacts) as deployer:
                 findings += await deployer.verify(deployed)
-    return findings
+            everywhere += deployed
+    return findings, everywhere
+
+
+async def _publish(repository: Path, target: NetworkTarget, deployed: Sequence[Deployed]) -> GateReport:
+    workspace = Workspace.of(repository)
+    return await publish(deployed, explorers_of(target), Artifacts(workspace.artifacts), workspace.contracts)
 
 
 @asynccontextmanager

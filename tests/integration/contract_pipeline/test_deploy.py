@@ -8,6 +8,7 @@ from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import load_network
 from intentmesh.chain.oracle import AttestedOracle
 from intentmesh.contract_pipeline.errors import PipelineError
+from intentmesh.contract_pipeline.explorers.publishing import PUBLISH
 from intentmesh.contract_pipeline.pipeline import DEPLOY, INTEGRATION, VERIFY
 from intentmesh.contract_pipeline.record import DeploymentRecord, read_record, record_path
 from intentmesh.contract_pipeline.reports import Verdict
@@ -25,7 +26,7 @@ async def test_deploy__empty_chains__everything_stands_verified_and_recorded(sit
     outcome = await site.pipeline().run(site.deployment, resume=False, dry_run=False)
     assert outcome.verdict is Verdict.PASSED
     assert outcome.transactions == 10
-    assert [stage.gate for stage in outcome.stages] == ["counted", DEPLOY, VERIFY]
+    assert [stage.gate for stage in outcome.stages] == ["counted", DEPLOY, VERIFY, PUBLISH]
     record = record_of(site)
     assert len(record.contracts) == 10
     assert all(contract.transaction for contract in record.contracts)
