@@ -11,7 +11,7 @@ from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.audit import run_gate
 from intentmesh.contract_pipeline.bundle import BundleFolder
 from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
-from intentmesh.contract_pipeline.errors import InvalidRecordError, PipelineError
+from intentmesh.contract_pipeline.errors import DeploymentError, InvalidRecordError, PipelineError
 from intentmesh.contract_pipeline.explorers.publishing import Explorers, publish
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.journal import Journal, fingerprint
@@ -134,11 +134,16 @@ class Pipeline:
     def _pass_gates(self, journal: Journal) -> list[GateReport]:
         stages: list[GateReport] = []
         for gate in self._gates:
-            report = journal.passed(gate.name) or run_gate(gate, self._workspace, self._acceptances)
+            report = self._passed_before(gate, journal) or run_gate(gate, self._workspace, self._acceptances)
             self._conclude(report, stages, journal)
             if _failed(stages):
                 break
         return stages
+
+    def _passed_before(self, gate: Gate, journal: Journal) -> GateReport | None:
+        """What a run before said, with the findings accepted as of today."""
+        report = journal.passed(gate.name)
+        return None if report is None else self._acceptances.apply(replace(report, findings=report.accepted))
 
     async def _deploy(
         self,
@@ -152,15 +157,20 @@ class Pipeline:
         is sent is noted there; a dry run, on forks that will be gone, has none."""
         known = self._known_transactions(deployment)
         deployed: list[Deployed] = []
+        faults: list[Finding] = []
         findings: list[Finding] = []
         began = time.monotonic()
         verifying = 0.0
         for plan in plans:
             url = deployment.urls[plan.chain_id]
             async with ChainDeployer(plan, url, deployment.signer, artifacts) as deployer:
-                if plan.chain.local:
-                    await deployer.prepare_local()
-                there = await self._deploy_chain(deployer, plan.chain_id, known.get(plan.chain_id, {}), journal)
+                try:
+                    if plan.chain.local:
+                        await deployer.prepare_local()
+                    there = await self._deploy_chain(deployer, plan.chain_id, known.get(plan.chain_id, {}), journal)
+                except DeploymentError as error:
+                    faults.append(Finding(DEPLOY, "chain", plan.chain.name, str(error)))
+                    break
                 started = time.monotonic()
                 findings += await deployer.verify(there)
                 verifying += time.monotonic() - started
@@ -169,7 +179,9 @@ class Pipeline:
         figures = {f"{one.chain_id}/{one.planned.role}": "0x" + one.address.hex() for one in deployed}
         summary = f"{len(deployed)} contracts on {len(plans)} chains, {sent} transactions"
         spent = time.monotonic() - began - verifying
-        self._conclude(GateReport(DEPLOY, (), summary, figures, seconds=spent), stages)
+        self._conclude(GateReport(DEPLOY, tuple(faults), summary, figures, seconds=spent), stages)
+        if faults:
+            return deployed
         summary = f"{len(deployed)} contracts are what was compiled and configured"
         self._conclude(GateReport(VERIFY, tuple(findings), summary, seconds=verifying), stages)
         return deployed

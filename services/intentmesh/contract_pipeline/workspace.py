@@ -95,10 +95,13 @@ class Workspace:
 
     def tool_versions(self) -> dict[str, str]:
         """What builds and judges, for a record. Raises ToolMissingError, ToolFailedError."""
-        return {
-            tool.name: self.run(tool, ("--version",), timeout_seconds=60).tail.partition("\n")[0]
-            for tool in (self.forge(), self.slither(), self.halmos())
-        }
+        programs = (self.contracts / "tools" / "solc", self.forge(), self.slither(), self.halmos())
+        return {program.name: self._version(program) for program in programs}
+
+    def _version(self, program: Path) -> str:
+        """The line that holds a number."""
+        lines = self.run(program, ("--version",), timeout_seconds=60).tail.splitlines()
+        return next((line for line in lines if any(character.isdigit() for character in line)), "unknown")
 
     def run(
         self,

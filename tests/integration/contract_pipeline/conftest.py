@@ -48,12 +48,18 @@ class Site:
     data_dir: Path
     deployment: Deployment
 
-    def pipeline(self, *gates: Gate, live_test: LiveTest | None = None, explorers: Explorers | None = None) -> Pipeline:
+    def pipeline(
+        self,
+        *gates: Gate,
+        live_test: LiveTest | None = None,
+        explorers: Explorers | None = None,
+        acceptances: Acceptances | None = None,
+    ) -> Pipeline:
         return Pipeline(
             Workspace.of(REPOSITORY),
             self.data_dir,
             gates or (CountingGate(),),
-            Acceptances((), date(2026, 1, 1)),
+            acceptances or Acceptances((), date(2026, 1, 1)),
             BundleFolder(self.data_dir / "bundles"),
             explorers or {},
             live_test,
