@@ -11,9 +11,12 @@ from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import load_network
 from intentmesh.chain.oracle import AttestedOracle
 from intentmesh.contract_pipeline.acceptances import Acceptance, Acceptances
+from intentmesh.contract_pipeline.artifacts import Artifacts
+from intentmesh.contract_pipeline.deployment import ChainDeployer
 from intentmesh.contract_pipeline.errors import PipelineError
 from intentmesh.contract_pipeline.explorers.publishing import PUBLISH
 from intentmesh.contract_pipeline.pipeline import DEPLOY, INTEGRATION, VERIFY
+from intentmesh.contract_pipeline.plan import plan_network
 from intentmesh.contract_pipeline.record import DeploymentRecord, read_record, record_path
 from intentmesh.contract_pipeline.reports import Verdict
 from intentmesh.domain.types import format_address
@@ -22,7 +25,7 @@ from intentmesh.embedded.probes import json_rpc
 from intentmesh.transactions.signers import Signer
 
 from tests.fixtures.servers import LocalChains
-from tests.integration.contract_pipeline.conftest import CountingGate, Site, make_site, make_target
+from tests.integration.contract_pipeline.conftest import DEPLOYER_KEY, CountingGate, Site, make_site, make_target
 
 
 def record_of(site: Site) -> DeploymentRecord:
@@ -137,17 +140,19 @@ async def test_deploy__chain_refuses__is_a_finding_of_its_stage(site: Site, chai
     assert "input_settler on chain alpha: the chain refuses it" in outcome.stages[-1].findings[0].what
 
 
-async def test_deploy__contract_of_a_public_chain_that_is_young__is_waited_for(site: Site, chains: LocalChains) -> None:
+async def test_deploy__contract_of_a_public_chain_that_is_young__is_waited_for(
+    site: Site, chains: LocalChains, artifacts: Artifacts
+) -> None:
     await site.pipeline().run(site.deployment, resume=False, dry_run=False)
     public = {"chain_id": 31337, "name": "alpha", "rpc_urls": ["env:RPC"], "confirmations": 20}
-    target = make_target(chains, chains=[public], deployer_key="env:KEY")
-    deployment = replace(site.deployment, target=target)
-    running = asyncio.create_task(site.pipeline().run(deployment, resume=False, dry_run=False))
-    done, _ = await asyncio.wait([running], timeout=1.0)
-    assert not done
-    await json_rpc(chains.alpha.port, "anvil_mine", "0x14")
-    outcome = await running
-    assert (outcome.verdict, outcome.transactions) == (Verdict.PASSED, 0)
+    (plan,) = plan_network(make_target(chains, chains=[public], deployer_key="env:KEY"), artifacts)
+    async with ChainDeployer(plan, chains.alpha.rpc_url, Signer(DEPLOYER_KEY), artifacts) as deployer:
+        running = asyncio.create_task(deployer.deploy({}))
+        # Many times what it takes to see that all three stand there.
+        done, _ = await asyncio.wait([running], timeout=3.0)
+        assert not done
+        await json_rpc(chains.alpha.port, "anvil_mine", "0x14")
+        assert not any(one.sent for one in await running)
 
 
 async def test_deploy__mainnet_before_testnet__is_refused(chains: LocalChains, tmp_path: Path) -> None:
