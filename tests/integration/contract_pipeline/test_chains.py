@@ -19,17 +19,28 @@ from intentmesh.transactions.signers import Signer
 
 from tests.integration.contract_pipeline.conftest import DEPLOYER_KEY, Site
 
+TARGET = load_networks(REPOSITORY / "contracts" / "networks.toml")["testnet"]
 
-async def deploy(data_dir: Path) -> None:
-    target = load_networks(REPOSITORY / "contracts" / "networks.toml")["testnet"]
-    async with running_chains(data_dir, target, dry_run=False) as urls:
-        site = Site(data_dir, Deployment("testnet", target, urls, Signer(DEPLOYER_KEY)))
-        outcome = await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+
+async def deploy(data_dir: Path, *, dry_run: bool) -> int:
+    """How many transactions it took."""
+    async with running_chains(data_dir, TARGET, dry_run) as urls:
+        site = Site(data_dir, Deployment("testnet", TARGET, urls, Signer(DEPLOYER_KEY)))
+        outcome = await site.pipeline().run(site.deployment, resume=False, dry_run=dry_run)
     assert outcome.verdict is Verdict.PASSED
+    return outcome.transactions
+
+
+async def test_dry_run__on_forks__does_all_of_it_and_leaves_the_chains_as_they_were(tmp_path: Path) -> None:
+    assert await deploy(tmp_path, dry_run=True) == 5
+    assert not record_path(tmp_path, "testnet", "1").exists()
+    # Had it reached the chains themselves, there would be nothing left to send.
+    assert await deploy(tmp_path, dry_run=False) == 5
+    assert await deploy(tmp_path, dry_run=False) == 0
 
 
 async def test_chains__after_a_deployment__are_where_the_record_says_with_what_was_deployed(tmp_path: Path) -> None:
-    await deploy(tmp_path)
+    await deploy(tmp_path, dry_run=False)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "intentmesh.cli.main", "contracts", "chains"),
         *("--network", "testnet", "--data-dir", str(tmp_path), "--json"),
