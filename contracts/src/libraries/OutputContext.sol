@@ -51,7 +51,17 @@ library OutputContext {
         uint256 start = uint32(bytes4(terms[0:4]));
         uint256 stop = uint32(bytes4(terms[4:8]));
         uint256 slope = uint256(bytes32(terms[8:40]));
-        uint256 from = block.timestamp > start ? block.timestamp : start;
+        return priceAt(amount, start, stop, slope, block.timestamp);
+    }
+
+    /// @notice The Dutch curve at a time: `amount` plus `slope` per second left until `stop`, counted from `start` at the
+    /// earliest. Reverts where that is no uint256: such an order cannot be filled before its price has fallen far enough.
+    function priceAt(uint256 amount, uint256 start, uint256 stop, uint256 slope, uint256 time)
+        internal
+        pure
+        returns (uint256)
+    {
+        uint256 from = time > start ? time : start;
         return from < stop ? amount + slope * (stop - from) : amount;
     }
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from intentmesh.cli.contracts_chains import chains_command
 from intentmesh.cli.contracts_deploy import deploy_command, verify_command
 from intentmesh.cli.contracts_options import acceptances_of, json_option, repository_option, told
 from intentmesh.cli.output import Form, Output
@@ -83,6 +84,7 @@ def mutants_command(names: tuple[str, ...], every_gate: bool, repository: Path, 
 
 command.add_command(deploy_command)
 command.add_command(verify_command)
+command.add_command(chains_command)
 
 
 def _audit(repository: Path, gates: Sequence[Gate], output: Output) -> list[GateReport]:

@@ -2,60 +2,43 @@
 
 import asyncio
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from intentmesh.chain.config import KeyReference
-from intentmesh.chain.errors import ChainUnavailable
+from intentmesh.cli.contracts_chains import plainly, running_chains
 from intentmesh.cli.contracts_live import run_intents
-from intentmesh.cli.contracts_options import acceptances_of, json_option, repository_option, told
+from intentmesh.cli.contracts_options import (
+    acceptances_of,
+    data_dir_option,
+    json_option,
+    network_option,
+    networks_option,
+    repository_option,
+    target_of,
+    told,
+)
 from intentmesh.cli.output import Form, Output
 from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.audit import all_gates
 from intentmesh.contract_pipeline.bundle import BundleFolder
 from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
-from intentmesh.contract_pipeline.errors import InvalidNetworksError, NotConfirmedError, PipelineError
+from intentmesh.contract_pipeline.errors import NotConfirmedError, PipelineError
+from intentmesh.contract_pipeline.explorers.publishing import explorers_of, publish
 from intentmesh.contract_pipeline.gates import Gate
-from intentmesh.contract_pipeline.networks import ChainTarget, NetworkTarget, load_networks, read_url
+from intentmesh.contract_pipeline.networks import NetworkTarget
 from intentmesh.contract_pipeline.pipeline import Deployment, LiveTest, Outcome, Pipeline
 from intentmesh.contract_pipeline.plan import plan_network
 from intentmesh.contract_pipeline.record import read_record, record_path
 from intentmesh.contract_pipeline.reports import Finding, GateReport, Verdict
 from intentmesh.contract_pipeline.workspace import Workspace
-from intentmesh.embedded.anvil import AnvilChain, AnvilOptions
-from intentmesh.embedded.anvil import ChainId as AnvilChainId
-from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.deployment import LOCAL_ACCOUNTS
-from intentmesh.embedded.errors import EmbeddedError
-from intentmesh.embedded.parts import PartStack
 from intentmesh.transactions.signers import KeyUnavailableError, Signer, load_signer
 
-DEFAULT_DATA_DIR = Path("build/deployments")
-R = TypeVar("R")
-
-NETWORKS_FILE = Path("contracts/networks.toml")
 # Account 9 of every Anvil chain: public, worth nothing anywhere else.
 LOCAL_DEPLOYER_KEY = bytes.fromhex("2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6")
-
-network_option = click.option("--network", "name", required=True, help="A network of the file, such as testnet.")
-networks_option = click.option(
-    "--networks",
-    "networks_file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="TOML file of networks; default: contracts/networks.toml of the repository.",
-)
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_DATA_DIR,
-    show_default=True,
-    help="Where records, bundles and the state of local chains are kept.",
-)
 
 
 @click.command(name="deploy")
@@ -83,10 +66,10 @@ def deploy_command(
     `intentmesh up --chains` reads.
     """
     output = Output.choose(as_json)
-    target = told(lambda: _target(repository, networks_file, name))
+    target = told(lambda: target_of(repository, networks_file, name))
     told(lambda: _require_confirmation(name, target, confirm, dry_run))
     work = _deploy(repository, data_dir, name, target, all_gates(), resume, dry_run, output)
-    outcome = told(lambda: asyncio.run(_plainly(work)))
+    outcome = told(lambda: asyncio.run(plainly(work)))
     _conclude(output, outcome, record_path(data_dir, name, target.version))
     sys.exit(0 if outcome.verdict is Verdict.PASSED else 1)
 
@@ -95,13 +78,20 @@ def deploy_command(
 @network_option
 @networks_option
 @data_dir_option
+@click.option("--publish", "publishing", is_flag=True, help="Then have the explorers of the configuration show it.")
 @repository_option
 @json_option
-def verify_command(name: str, networks_file: Path | None, data_dir: Path, repository: Path, as_json: bool) -> None:
-    """Compare what stands on the chains of a record with what is compiled and configured here; sends nothing."""
+def verify_command(
+    name: str, networks_file: Path | None, data_dir: Path, publishing: bool, repository: Path, as_json: bool
+) -> None:
+    """Compare what stands on the chains of a record with what is compiled and configured here; sends nothing there."""
     output = Output.choose(as_json)
-    target = told(lambda: _target(repository, networks_file, name))
-    findings = told(lambda: asyncio.run(_plainly(_verify(repository, data_dir, name, target))))
+    target = told(lambda: target_of(repository, networks_file, name))
+    findings, deployed = told(lambda: asyncio.run(plainly(_verify(repository, data_dir, name, target))))
+    if publishing and not findings:
+        report = told(lambda: asyncio.run(_publish(repository, target, deployed)))
+        _show(output, report)
+        findings += report.findings
     for finding in findings:
         output.record({"event": "finding", **finding.to_json()}, line=f"FINDING  {finding.sentence()}")
     verdict = Verdict.FAILED if findings else Verdict.PASSED
@@ -126,22 +116,27 @@ async def _deploy(
         gates,
         acceptances_of(repository),
         BundleFolder(data_dir / "bundles"),
+        {} if dry_run else explorers_of(target),
         _live_test(target),
         workspace.tool_versions(),
         lambda report: _show(output, report),
     )
-    async with _running(data_dir, target, dry_run) as urls:
+    async with running_chains(data_dir, target, dry_run) as urls:
         deployment = Deployment(name, _with_local_keys(data_dir, target), urls, _signer(target))
         return await pipeline.run(deployment, resume=resume, dry_run=dry_run)
 
 
-async def _verify(repository: Path, data_dir: Path, name: str, target: NetworkTarget) -> list[Finding]:
+async def _verify(
+    repository: Path, data_dir: Path, name: str, target: NetworkTarget
+) -> tuple[list[Finding], list[Deployed]]:
+    """The differences, and what was looked at."""
     record = read_record(record_path(data_dir, name, target.version))
     artifacts = Artifacts(Workspace.of(repository).artifacts)
     known = record.transactions()
     addresses = {(contract.chain_id, contract.role): contract.address for contract in record.contracts}
     findings: list[Finding] = []
-    async with _running(data_dir, target, dry_run=False) as urls:
+    everywhere: list[Deployed] = []
+    async with running_chains(data_dir, target, dry_run=False) as urls:
         for plan in plan_network(target, artifacts):
             deployed = [
                 Deployed(
@@ -155,57 +150,18 @@ async def _verify(repository: Path, data_dir: Path, name: str, target: NetworkTa
             ]
             async with ChainDeployer(plan, urls[plan.chain_id], _signer(target), artifacts) as deployer:
                 findings += await deployer.verify(deployed)
-    return findings
+            everywhere += deployed
+    return findings, everywhere
 
 
-@asynccontextmanager
-async def _running(data_dir: Path, target: NetworkTarget, dry_run: bool) -> AsyncIterator[Mapping[int, str]]:
-    """The URL of each chain by its id: local ones are started, and for a dry run forks stand before all of them."""
-    with DataFolder(data_dir / "chains") as folder, tempfile.TemporaryDirectory(prefix="intentmesh-fork-") as forks:
-        stack = PartStack()
-        try:
-            urls = {}
-            for chain in target.chains:
-                urls[int(chain.chain_id)] = await _url(chain, folder, stack)
-            if dry_run:
-                with DataFolder(Path(forks)) as fork_folder:
-                    for chain in target.chains:
-                        options = AnvilOptions(AnvilChainId(chain.chain_id), fork_url=urls[int(chain.chain_id)])
-                        fork = AnvilChain(fork_folder, f"fork-{chain.name}", options)
-                        await stack.start(fork)
-                        urls[int(chain.chain_id)] = fork.rpc_url
-            yield urls
-        finally:
-            await stack.stop()
-
-
-async def _url(chain: ChainTarget, folder: DataFolder, stack: PartStack) -> str:
-    if not chain.local:
-        return read_url(chain.rpc_urls[0])
-    anvil = AnvilChain(folder, chain.name, AnvilOptions(AnvilChainId(chain.chain_id)))
-    await stack.start(anvil)
-    return anvil.rpc_url
-
-
-async def _plainly(work: Awaitable[R]) -> R:
-    """What a chain or a local part cannot do, as the pipeline says such things."""
-    try:
-        return await work
-    except (ChainUnavailable, EmbeddedError) as error:
-        raise PipelineError(str(error)) from None
+async def _publish(repository: Path, target: NetworkTarget, deployed: Sequence[Deployed]) -> GateReport:
+    workspace = Workspace.of(repository)
+    return await publish(deployed, explorers_of(target), Artifacts(workspace.artifacts), workspace.contracts)
 
 
 def _live_test(target: NetworkTarget) -> LiveTest | None:
     """Intents need tokens that anybody can mint; where there are none, the network before has been tested."""
     return run_intents if all(chain.test_tokens for chain in target.chains) else None
-
-
-def _target(repository: Path, networks_file: Path | None, name: str) -> NetworkTarget:
-    file = networks_file or repository / NETWORKS_FILE
-    networks = load_networks(file)
-    if name not in networks:
-        raise InvalidNetworksError(f"{file} has no network {name!r}; it has {', '.join(networks)}")
-    return networks[name]
 
 
 def _require_confirmation(name: str, target: NetworkTarget, confirm: str | None, dry_run: bool) -> None:

@@ -12,6 +12,7 @@ from intentmesh.contract_pipeline.gates.coverage import CoverageGate
 from intentmesh.contract_pipeline.gates.formal import FormalGate
 from intentmesh.contract_pipeline.gates.invariants import InvariantGate
 from intentmesh.contract_pipeline.gates.limits import LimitGate
+from intentmesh.contract_pipeline.gates.model_checking import ModelCheckingGate
 from intentmesh.contract_pipeline.gates.static_analysis import StaticAnalysisGate
 from intentmesh.contract_pipeline.gates.unit_tests import UnitTestGate
 from intentmesh.contract_pipeline.reports import GateReport
@@ -25,6 +26,7 @@ def all_gates() -> tuple[Gate, ...]:
         UnitTestGate(),
         CoverageGate(),
         StaticAnalysisGate(),
+        ModelCheckingGate(),
         FormalGate(),
         InvariantGate(),
         LimitGate(),

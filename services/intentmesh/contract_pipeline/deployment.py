@@ -5,7 +5,7 @@ what is missing.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -26,8 +26,9 @@ from intentmesh.transactions.model import Price
 from intentmesh.transactions.signers import Signer
 
 RPC_TIMEOUT_SECONDS = 30.0
-RECEIPT_DEADLINE_SECONDS = 300.0
-RECEIPT_POLL_SECONDS = 0.1
+# Besides the time that the confirmations take.
+INCLUSION_DEADLINE_SECONDS = 300.0
+POLL_SECONDS = 0.1
 # An estimate is of the state before; later blocks may cost a little more.
 GAS_MARGIN_PERCENT = 20
 # A block's base fee can double within six full blocks.
@@ -88,11 +89,12 @@ class ChainDeployer:
 
     async def verify(self, deployed: list[Deployed]) -> list[Finding]:
         """Every difference between plan and chain: code, immutables, arguments, and what the contracts answer."""
-        findings = []
+        findings: list[Finding] = []
         for one in deployed:
-            findings += verify(one.planned, await self._standing(one), self._artifacts)
-            if not findings:
-                findings += await self._assert_answers(one)
+            # What other code than ours answers says nothing.
+            findings += verify(one.planned, await self._standing(one), self._artifacts) or await self._assert_answers(
+                one
+            )
         return findings
 
     async def _deploy(
@@ -101,12 +103,14 @@ class ChainDeployer:
         address = planned.address
         transaction = known.get(address)
         if await self._code(address):
+            await self._await(planned, lambda: self._is_deep(address))
             return Deployed(planned, self._plan.chain_id, address, transaction, sent=False)
         if transaction is None or not await self._is_underway(transaction):
             transaction = await self._send(planned, remember)
-        await self._await_receipt(planned, transaction)
+        await self._await(planned, lambda: self._is_included(planned, transaction))
         if not await self._code(address):
             raise DeploymentError(f"{self._shown(planned)}: the transaction succeeded and no contract stands there")
+        await self._await(planned, lambda: self._is_deep(address))
         return Deployed(planned, self._plan.chain_id, address, transaction, sent=True)
 
     async def _is_underway(self, transaction: TransactionHash) -> bool:
@@ -144,26 +148,33 @@ class ChainDeployer:
             tip = DEFAULT_PRIORITY_FEE_WEI
         return Price(max_fee=FEE_HEADROOM * wire.base_fee(block) + tip, priority_fee=tip)
 
-    async def _await_receipt(self, planned: PlannedContract, transaction: TransactionHash) -> None:
+    async def _await(self, planned: PlannedContract, has_come: Callable[[], Awaitable[bool]]) -> None:
+        chain = self._plan.chain
+        seconds = INCLUSION_DEADLINE_SECONDS + 2 * chain.confirmations * chain.block_time_seconds
         try:
-            async with asyncio.timeout(RECEIPT_DEADLINE_SECONDS):
-                while not await self._is_deep(planned, transaction):  # noqa: ASYNC110 (another process mines)
-                    await asyncio.sleep(RECEIPT_POLL_SECONDS)
+            async with asyncio.timeout(seconds):
+                while not await has_come():  # noqa: ASYNC110 (another process mines)
+                    await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
-            raise DeploymentError(
-                f"{self._shown(planned)}: not included within {RECEIPT_DEADLINE_SECONDS:.0f} s; run again later"
-            ) from None
+            fault = f"not {chain.confirmations} blocks deep within {seconds:.0f} s"
+            raise DeploymentError(f"{self._shown(planned)}: {fault}; run again later") from None
 
-    async def _is_deep(self, planned: PlannedContract, transaction: TransactionHash) -> bool:
+    async def _is_included(self, planned: PlannedContract, transaction: TransactionHash) -> bool:
         found = await self._rpc.request("eth_getTransactionReceipt", wire.data(transaction))
         if found is None:
             return False
-        receipt = wire.receipt(found)
-        if not receipt.succeeded:
+        if not wire.receipt(found).succeeded:
             raise DeploymentError(f"{self._shown(planned)}: its transaction 0x{transaction.hex()} failed")
+        return True
+
+    async def _is_deep(self, address: Address) -> bool:
+        """Whether the contract stood there as many blocks ago as the chain's configuration asks for. On public chains
+        only: an Anvil that mines on demand would never reach it."""
+        if self._plan.chain.local:
+            return True
         head = wire.quantity(await self._rpc.request("eth_blockNumber"))
-        # Confirmations are asked for on public chains; an Anvil that mines on demand would never reach them.
-        return self._plan.chain.local or head - receipt.block_number + 1 >= self._plan.chain.confirmations
+        block = head - self._plan.chain.confirmations + 1
+        return block >= 0 and bool(await self._code(address, hex(block)))
 
     async def _require_surroundings(self) -> None:
         for address, what in ((CREATE2_DEPLOYER, "the CREATE2 deployer"), (PERMIT2, "Permit2")):
@@ -208,8 +219,8 @@ class ChainDeployer:
         except (MalformedData, EndpointError) as error:
             raise DeploymentError(f"{self._shown(one.planned)}: {function}() does not answer: {error}") from error
 
-    async def _code(self, address: Address) -> bytes:
-        return wire.read_data(await self._rpc.request("eth_getCode", format_address(address), "latest"))
+    async def _code(self, address: Address, block: str = "latest") -> bytes:
+        return wire.read_data(await self._rpc.request("eth_getCode", format_address(address), block))
 
     def _shown(self, planned: PlannedContract) -> str:
         return f"{planned.role} on chain {self._plan.chain.name}"

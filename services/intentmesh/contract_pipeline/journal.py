@@ -10,7 +10,10 @@ from intentmesh.contract_pipeline.reports import Finding, GateReport
 from intentmesh.domain.keccak import keccak
 from intentmesh.domain.types import Address
 
-_SOURCES = ("src/**/*.sol", "test/**/*", "foundry.toml", "limits.toml", "accepted-findings.toml", "package-lock.json")
+_SOURCES = (
+    *("src/**/*.sol", "test/**/*", "tools/*"),
+    *("foundry.toml", "limits.toml", "accepted-findings.toml", "package-lock.json"),
+)
 
 
 class Journal:

@@ -27,6 +27,7 @@ from intentmesh.contract_pipeline.errors import InvalidMutantError, ToolFailedEr
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.gates.formal import FormalGate
 from intentmesh.contract_pipeline.gates.invariants import SHORT, InvariantGate
+from intentmesh.contract_pipeline.gates.model_checking import ModelCheckingGate
 from intentmesh.contract_pipeline.gates.static_analysis import StaticAnalysisGate
 from intentmesh.contract_pipeline.gates.unit_tests import UnitTestGate
 from intentmesh.contract_pipeline.workspace import Workspace
@@ -84,7 +85,13 @@ def load_mutants(repository: Path) -> tuple[Mutant, ...]:
 
 def mutation_gates() -> tuple[Gate, ...]:
     """Those that look for mistakes, at the length of everyday runs, cheap ones first."""
-    return UnitTestGate(profile="default"), StaticAnalysisGate(), InvariantGate(SHORT), FormalGate()
+    return (
+        UnitTestGate(profile="default"),
+        StaticAnalysisGate(),
+        InvariantGate(SHORT),
+        ModelCheckingGate(),
+        FormalGate(),
+    )
 
 
 class MutationRun:

@@ -13,17 +13,18 @@
     name = "base-sepolia"
     rpc_urls = ["env:BASE_SEPOLIA_RPC"]
     test_tokens = [{ symbol = "USDC", name = "USD Coin", decimals = 6 }]
+    explorers = [{ kind = "sourcify" }, { kind = "etherscan", api_key = "env:ETHERSCAN_API_KEY" }]
 
 A chain with `local = true` and no URLs is an Anvil that the command runs itself, with the state it had last time.
-Secrets stand nowhere in the file: keys, and URLs that hold one, are references to the environment (`env:NAME`) or, for
-keys, to a file (`file:PATH`).
+Secrets stand nowhere in the file: keys, of accounts and of explorers, and URLs that hold one, are references to the
+environment (`env:NAME`) or, for keys, to a file (`file:PATH`).
 """
 
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -32,6 +33,8 @@ from intentmesh.contract_pipeline.errors import InvalidNetworksError
 from intentmesh.domain.types import ChainId
 
 KeyText = Annotated[str, StringConstraints(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
+# No user, password or query: whatever is secret is a reference.
+_HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$")]
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
 
@@ -47,6 +50,24 @@ class TestToken(_Model):
     decimals: Annotated[int, Field(ge=0, le=77)]
 
 
+class SourcifyTarget(_Model):
+    """A Sourcify server, asked by its API of version 2."""
+
+    kind: Literal["sourcify"]
+    url: _HttpUrl = "https://sourcify.dev/server"
+
+
+class EtherscanTarget(_Model):
+    """Etherscan's API of version 2, or a compatible one."""
+
+    kind: Literal["etherscan"]
+    url: _HttpUrl = "https://api.etherscan.io/v2/api"
+    api_key: KeyText
+
+
+ExplorerTarget = Annotated[SourcifyTarget | EtherscanTarget, Field(discriminator="kind")]
+
+
 class ChainTarget(_Model):
     """One chain of a network. What the mesh needs besides is as in the network file."""
 
@@ -59,6 +80,8 @@ class ChainTarget(_Model):
     block_time_seconds: Annotated[float, Field(gt=0)] = 12.0
     test_tokens: tuple[TestToken, ...] = ()
     tokens: Mapping[str, TokenConfig] = Field(default_factory=dict)
+    # Where its verified sources are to be shown.
+    explorers: tuple[ExplorerTarget, ...] = ()
 
     @model_validator(mode="after")
     def _has_an_endpoint(self) -> Self:
@@ -129,3 +152,15 @@ def read_url(text: str, environment: Mapping[str, str] = os.environ) -> str:
     if not environment.get(name):
         raise InvalidNetworksError(f"the environment variable {name} should hold an RPC URL and is not set")
     return environment[name]
+
+
+def read_secret(reference: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The text behind `env:NAME` or `file:PATH`. Raises InvalidNetworksError, which names the reference only."""
+    kind, _, place = reference.partition(":")
+    try:
+        text = environment.get(place, "") if kind == "env" else Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if not text.strip():
+        raise InvalidNetworksError(f"{reference} should hold a key and does not")
+    return text.strip()

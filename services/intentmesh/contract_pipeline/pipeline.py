@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intentmesh.chain.records import TransactionHash
 from intentmesh.contract_pipeline.acceptances import Acceptances
 from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.audit import run_gate
-from intentmesh.contract_pipeline.bundle import Explorer
+from intentmesh.contract_pipeline.bundle import BundleFolder
 from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
-from intentmesh.contract_pipeline.errors import InvalidRecordError, PipelineError
+from intentmesh.contract_pipeline.errors import DeploymentError, InvalidRecordError, PipelineError
+from intentmesh.contract_pipeline.explorers.publishing import Explorers, publish
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.journal import Journal, fingerprint
 from intentmesh.contract_pipeline.networks import NetworkTarget
@@ -70,7 +71,8 @@ class Pipeline:
         data_dir: Path,
         gates: Sequence[Gate],
         acceptances: Acceptances,
-        explorer: Explorer,
+        bundles: BundleFolder,
+        explorers: Explorers,
         live_test: LiveTest | None,
         tools: Mapping[str, str],
         watcher: Watcher = lambda _: None,
@@ -79,14 +81,17 @@ class Pipeline:
         self._data_dir = data_dir
         self._gates = gates
         self._acceptances = acceptances
-        self._explorer = explorer
+        self._bundles = bundles
+        self._explorers = explorers
         self._live_test = live_test
         self._tools = tools
         self._watcher = watcher
 
     async def run(self, deployment: Deployment, *, resume: bool, dry_run: bool) -> Outcome:
-        """Gates, deployment, verification, live tests, record. A dry run sends to the given chains, forks of the real
-        ones, and leaves no record."""
+        """Gates, deployment, verification, live tests, publication, record.
+
+        A dry run sends to the given chains, forks of the real ones, and leaves no record.
+        """
         mark = fingerprint(self._workspace.contracts, deployment.target.model_dump_json())
         journal = Journal(self._data_dir / "journals" / f"{deployment.name}-{deployment.target.version}.json", mark)
         journal.load(resume=resume)
@@ -113,11 +118,15 @@ class Pipeline:
         )
         if dry_run:
             return Outcome(tuple(stages), None, transactions)
-        record = await self._test_live(record, stages, journal)
+        await self._test_live(record, stages, journal)
         if _failed(stages):
             return Outcome(tuple(stages), None, transactions)
         for one in deployed:
-            self._explorer.publish(one, artifacts, self._workspace.contracts)
+            self._bundles.add(one, artifacts, self._workspace.contracts)
+        await self._publish(deployed, artifacts, stages)
+        if _failed(stages):
+            return Outcome(tuple(stages), None, transactions)
+        record = record.model_copy(update={"stages": tuple(stage.to_json() for stage in stages)})
         record.write(record_path(self._data_dir, deployment.name, deployment.target.version))
         journal.close()
         return Outcome(tuple(stages), record, transactions)
@@ -125,11 +134,16 @@ class Pipeline:
     def _pass_gates(self, journal: Journal) -> list[GateReport]:
         stages: list[GateReport] = []
         for gate in self._gates:
-            report = journal.passed(gate.name) or run_gate(gate, self._workspace, self._acceptances)
+            report = self._passed_before(gate, journal) or run_gate(gate, self._workspace, self._acceptances)
             self._conclude(report, stages, journal)
             if _failed(stages):
                 break
         return stages
+
+    def _passed_before(self, gate: Gate, journal: Journal) -> GateReport | None:
+        """What a run before said, with the findings accepted as of today."""
+        report = journal.passed(gate.name)
+        return None if report is None else self._acceptances.apply(replace(report, findings=report.accepted))
 
     async def _deploy(
         self,
@@ -143,15 +157,20 @@ class Pipeline:
         is sent is noted there; a dry run, on forks that will be gone, has none."""
         known = self._known_transactions(deployment)
         deployed: list[Deployed] = []
+        faults: list[Finding] = []
         findings: list[Finding] = []
         began = time.monotonic()
         verifying = 0.0
         for plan in plans:
             url = deployment.urls[plan.chain_id]
             async with ChainDeployer(plan, url, deployment.signer, artifacts) as deployer:
-                if plan.chain.local:
-                    await deployer.prepare_local()
-                there = await self._deploy_chain(deployer, plan.chain_id, known.get(plan.chain_id, {}), journal)
+                try:
+                    if plan.chain.local:
+                        await deployer.prepare_local()
+                    there = await self._deploy_chain(deployer, plan.chain_id, known.get(plan.chain_id, {}), journal)
+                except DeploymentError as error:
+                    faults.append(Finding(DEPLOY, "chain", plan.chain.name, str(error)))
+                    break
                 started = time.monotonic()
                 findings += await deployer.verify(there)
                 verifying += time.monotonic() - started
@@ -160,7 +179,9 @@ class Pipeline:
         figures = {f"{one.chain_id}/{one.planned.role}": "0x" + one.address.hex() for one in deployed}
         summary = f"{len(deployed)} contracts on {len(plans)} chains, {sent} transactions"
         spent = time.monotonic() - began - verifying
-        self._conclude(GateReport(DEPLOY, (), summary, figures, seconds=spent), stages)
+        self._conclude(GateReport(DEPLOY, tuple(faults), summary, figures, seconds=spent), stages)
+        if faults:
+            return deployed
         summary = f"{len(deployed)} contracts are what was compiled and configured"
         self._conclude(GateReport(VERIFY, tuple(findings), summary, seconds=verifying), stages)
         return deployed
@@ -179,11 +200,9 @@ class Pipeline:
             lambda address, transaction: journal.remember(chain_id, address, transaction),
         )
 
-    async def _test_live(
-        self, record: DeploymentRecord, stages: list[GateReport], journal: Journal
-    ) -> DeploymentRecord:
+    async def _test_live(self, record: DeploymentRecord, stages: list[GateReport], journal: Journal) -> None:
         if self._live_test is None:
-            return record
+            return
         report = journal.passed(INTEGRATION)
         if report is None:
             began = time.monotonic()
@@ -193,7 +212,12 @@ class Pipeline:
                 INTEGRATION, findings, "real intents from signature to settlement", seconds=time.monotonic() - began
             )
         self._conclude(report, stages, journal)
-        return record.model_copy(update={"stages": tuple(stage.to_json() for stage in stages)})
+
+    async def _publish(self, deployed: Sequence[Deployed], artifacts: Artifacts, stages: list[GateReport]) -> None:
+        """Never from the journal: an explorer that has a contract says so, and asking it is cheap."""
+        began = time.monotonic()
+        report = await publish(deployed, self._explorers, artifacts, self._workspace.contracts)
+        self._conclude(replace(report, seconds=time.monotonic() - began), stages)
 
     def _conclude(self, report: GateReport, stages: list[GateReport], journal: Journal | None = None) -> None:
         stages.append(report)

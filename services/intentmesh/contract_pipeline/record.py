@@ -68,6 +68,14 @@ class DeploymentRecord(_Model):
                 known[contract.address] = TransactionHash(bytes.fromhex(contract.transaction[2:]))
         return found
 
+    def at(self, urls: Mapping[int, str]) -> "DeploymentRecord":
+        """The same with these URLs, by chain id: local chains are somewhere else every time."""
+        chains = tuple(
+            chain.model_copy(update={"rpc_urls": (urls[chain.chain_id],)}) if chain.chain_id in urls else chain
+            for chain in self.network.chains
+        )
+        return self.model_copy(update={"network": self.network.model_copy(update={"chains": chains})})
+
     def write(self, path: Path) -> None:
         """At once or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)

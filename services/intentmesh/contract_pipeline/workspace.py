@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from intentmesh.contract_pipeline.errors import ToolFailedError, ToolMissingError
+from intentmesh.contract_pipeline.errors import ToolFailedError, ToolMissingError, ToolTimedOutError
 
 _NPM_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _SHOWN_OUTPUT_CHARACTERS = 2_000
@@ -95,10 +95,13 @@ class Workspace:
 
     def tool_versions(self) -> dict[str, str]:
         """What builds and judges, for a record. Raises ToolMissingError, ToolFailedError."""
-        return {
-            tool.name: self.run(tool, ("--version",), timeout_seconds=60).tail.partition("\n")[0]
-            for tool in (self.forge(), self.slither(), self.halmos())
-        }
+        programs = (self.contracts / "tools" / "solc", self.forge(), self.slither(), self.halmos())
+        return {program.name: self._version(program) for program in programs}
+
+    def _version(self, program: Path) -> str:
+        """The line that holds a number."""
+        lines = self.run(program, ("--version",), timeout_seconds=60).tail.splitlines()
+        return next((line for line in lines if any(character.isdigit() for character in line)), "unknown")
 
     def run(
         self,
@@ -107,10 +110,12 @@ class Workspace:
         *,
         timeout_seconds: float,
         environment: Mapping[str, str] | None = None,
+        given: str | None = None,
     ) -> Completed:
-        """Runs a program in `contracts/`, with forge on its PATH. Whatever it started ends with it.
+        """Runs a program in `contracts/`, with forge on its PATH and `given` as its input. Whatever it started ends
+        with it.
 
-        Raises ToolFailedError when it cannot be started or takes too long.
+        Raises ToolFailedError when it cannot be started, ToolTimedOutError when it takes too long.
         """
         variables = {**os.environ, "NO_COLOR": "1", "FOUNDRY_DISABLE_NIGHTLY_WARNING": "1", **(environment or {})}
         variables["PATH"] = f"{self.forge().parent}{os.pathsep}{variables.get('PATH', '')}"
@@ -119,7 +124,7 @@ class Workspace:
                 [str(program), *arguments],
                 cwd=self.contracts,
                 env=variables,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -129,9 +134,9 @@ class Workspace:
         except OSError as error:
             raise ToolFailedError(f"{program} cannot be started: {error.strerror}") from error
         try:
-            output, errors = process.communicate(timeout=timeout_seconds)
+            output, errors = process.communicate(given, timeout=timeout_seconds)
         except subprocess.TimeoutExpired:
-            raise ToolFailedError(f"{program.name} did not end within {timeout_seconds:.0f} s") from None
+            raise ToolTimedOutError(f"{program.name} did not end within {timeout_seconds:.0f} s") from None
         finally:
             _end_group(process)
         return Completed(process.returncode, output, errors)

@@ -9,6 +9,7 @@ import pytest
 from intentmesh.contract_pipeline.acceptances import Acceptances
 from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.bundle import BundleFolder
+from intentmesh.contract_pipeline.explorers.publishing import Explorers
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.networks import NetworkTarget
 from intentmesh.contract_pipeline.pipeline import Deployment, LiveTest, Pipeline
@@ -47,13 +48,20 @@ class Site:
     data_dir: Path
     deployment: Deployment
 
-    def pipeline(self, *gates: Gate, live_test: LiveTest | None = None) -> Pipeline:
+    def pipeline(
+        self,
+        *gates: Gate,
+        live_test: LiveTest | None = None,
+        explorers: Explorers | None = None,
+        acceptances: Acceptances | None = None,
+    ) -> Pipeline:
         return Pipeline(
             Workspace.of(REPOSITORY),
             self.data_dir,
             gates or (CountingGate(),),
-            Acceptances((), date(2026, 1, 1)),
+            acceptances or Acceptances((), date(2026, 1, 1)),
             BundleFolder(self.data_dir / "bundles"),
+            explorers or {},
             live_test,
             {"forge": "as installed"},
         )

@@ -54,6 +54,7 @@ async def main(data_dir: Path, target: str, key: str, urls: list[str], kill_afte
         [LoggedGate("first", log), LoggedGate("second", log)],
         Acceptances((), date(2026, 1, 1)),
         BundleFolder(data_dir / "bundles"),
+        {},
         live_test,
         {"forge": "as installed"},
         watch,

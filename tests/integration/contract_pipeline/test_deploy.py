@@ -1,20 +1,31 @@
 """Deployments on real Anvil chains: from nothing, again, after a kill, and refused."""
 
+import asyncio
 import json
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import load_network
 from intentmesh.chain.oracle import AttestedOracle
+from intentmesh.contract_pipeline.acceptances import Acceptance, Acceptances
+from intentmesh.contract_pipeline.artifacts import Artifacts
+from intentmesh.contract_pipeline.deployment import ChainDeployer
 from intentmesh.contract_pipeline.errors import PipelineError
+from intentmesh.contract_pipeline.explorers.publishing import PUBLISH
 from intentmesh.contract_pipeline.pipeline import DEPLOY, INTEGRATION, VERIFY
+from intentmesh.contract_pipeline.plan import plan_network
 from intentmesh.contract_pipeline.record import DeploymentRecord, read_record, record_path
 from intentmesh.contract_pipeline.reports import Verdict
+from intentmesh.domain.types import format_address
 from intentmesh.embedded.deployment import local_accounts
+from intentmesh.embedded.probes import json_rpc
+from intentmesh.transactions.signers import Signer
 
 from tests.fixtures.servers import LocalChains
-from tests.integration.contract_pipeline.conftest import CountingGate, Site, make_site
+from tests.integration.contract_pipeline.conftest import DEPLOYER_KEY, CountingGate, Site, make_site, make_target
 
 
 def record_of(site: Site) -> DeploymentRecord:
@@ -25,7 +36,7 @@ async def test_deploy__empty_chains__everything_stands_verified_and_recorded(sit
     outcome = await site.pipeline().run(site.deployment, resume=False, dry_run=False)
     assert outcome.verdict is Verdict.PASSED
     assert outcome.transactions == 10
-    assert [stage.gate for stage in outcome.stages] == ["counted", DEPLOY, VERIFY]
+    assert [stage.gate for stage in outcome.stages] == ["counted", DEPLOY, VERIFY, PUBLISH]
     record = record_of(site)
     assert len(record.contracts) == 10
     assert all(contract.transaction for contract in record.contracts)
@@ -96,6 +107,52 @@ async def test_resume__other_configuration__asks_the_gates_again(site: Site, cha
     other = make_site(chains, site.data_dir, threshold=1)
     await other.pipeline(gate).run(other.deployment, resume=True, dry_run=False)
     assert gate.asked == 2
+
+
+async def test_resume__acceptance_expired_meanwhile__counts_no_longer(site: Site) -> None:
+    async def failing(_record: DeploymentRecord) -> list[str]:
+        return ["an intent never settled"]
+
+    gate = CountingGate(faults=["a hole"])
+    entry = Acceptance(
+        gate=gate.name, check="fault", where="somewhere", reason="Known, and mended soon.", expires=date(2026, 1, 31)
+    )
+    before = Acceptances([entry], date(2026, 1, 31))
+    first = await site.pipeline(gate, live_test=failing, acceptances=before).run(
+        site.deployment, resume=False, dry_run=False
+    )
+    assert first.stages[-1].gate == INTEGRATION
+    after = Acceptances([entry], date(2026, 2, 1))
+    outcome = await site.pipeline(gate, acceptances=after).run(site.deployment, resume=True, dry_run=False)
+    assert outcome.verdict is Verdict.FAILED
+    assert "expired" in outcome.stages[-1].findings[0].what
+    assert gate.asked == 1
+
+
+async def test_deploy__chain_refuses__is_a_finding_of_its_stage(site: Site, chains: LocalChains) -> None:
+    poor = Signer(bytes.fromhex("11" * 32))
+    for chain in chains.both:
+        await json_rpc(chain.port, "anvil_setBalance", format_address(poor.address), "0x1")
+    outcome = await site.pipeline().run(replace(site.deployment, signer=poor), resume=False, dry_run=False)
+    assert [stage.gate for stage in outcome.stages] == ["counted", DEPLOY]
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.transactions == 0
+    assert "input_settler on chain alpha: the chain refuses it" in outcome.stages[-1].findings[0].what
+
+
+async def test_deploy__contract_of_a_public_chain_that_is_young__is_waited_for(
+    site: Site, chains: LocalChains, artifacts: Artifacts
+) -> None:
+    await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+    public = {"chain_id": 31337, "name": "alpha", "rpc_urls": ["env:RPC"], "confirmations": 20}
+    (plan,) = plan_network(make_target(chains, chains=[public], deployer_key="env:KEY"), artifacts)
+    async with ChainDeployer(plan, chains.alpha.rpc_url, Signer(DEPLOYER_KEY), artifacts) as deployer:
+        running = asyncio.create_task(deployer.deploy({}))
+        # Many times what it takes to see that all three stand there.
+        done, _ = await asyncio.wait([running], timeout=3.0)
+        assert not done
+        await json_rpc(chains.alpha.port, "anvil_mine", "0x14")
+        assert not any(one.sent for one in await running)
 
 
 async def test_deploy__mainnet_before_testnet__is_refused(chains: LocalChains, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.fixtures.servers import LocalChains
 from tests.integration.contract_pipeline.conftest import DEPLOYER_KEY, make_target
 
 PROGRAM = Path(__file__).with_name("killed_run.py")
-STAGES = ("first", "second", "deploy", "verify", "integration tests")
+STAGES = ("first", "second", "deploy", "verify", "integration tests", "publication")
 NEVER = 0
 
 

@@ -145,6 +145,20 @@ async def test_verify__attester_set_changed_in_storage__names_the_accounts(
     assert f"missing: {format_address(second)}" in finding.what
 
 
+async def test_verify__two_contracts_that_are_wrong__are_both_named(subject: Subject, chains: LocalChains) -> None:
+    def flip(code: bytearray) -> None:
+        code[100] ^= 0x01
+
+    await subject.change_code("output_settler", flip)
+    address = format_address(subject.plan.contract("oracle").address)
+    second = local_accounts("attester")[1].address
+    slot = await slot_holding(
+        lambda key: json_rpc(chains.alpha.port, "eth_getStorageAt", address, key, "latest"), second
+    )
+    await json_rpc(chains.alpha.port, "anvil_setStorageAt", address, slot, "0x" + STRANGER[2:].rjust(64, "0"))
+    assert checks(await subject.verify()) == ["instructions", "attester set"]
+
+
 async def test_verify__other_threshold__names_argument_and_immutable(subject: Subject) -> None:
     findings = await subject.verify_as(subject.plan_of(threshold=1), "oracle")
     assert {"constructor argument threshold", "immutable threshold", "address"} <= set(checks(findings))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from intentmesh.chain.config import InvalidNetworkError, load_network
 from intentmesh.contract_pipeline.errors import InvalidNetworksError
-from intentmesh.contract_pipeline.networks import load_networks, read_url
+from intentmesh.contract_pipeline.explorers.publishing import explorers_of
+from intentmesh.contract_pipeline.networks import load_networks, read_secret, read_url
 from intentmesh.embedded.programs import REPOSITORY
 
 ATTESTER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
@@ -94,3 +95,48 @@ def test_record_as_chains_file__something_else__is_refused(tmp_path: Path, text:
     file.write_text(text)
     with pytest.raises(InvalidNetworkError):
         load_network(file)
+
+
+def explorers(tmp_path: Path, text: str) -> object:
+    network = load(tmp_path, f"{GOOD}explorers = [{text}]\n")
+    return explorers_of(network)[5]  # type: ignore[arg-type]  # a NetworkTarget
+
+
+def test_explorers__by_kind__with_the_key_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '{ kind = "sourcify" }, { kind = "etherscan", api_key = "env:EXPLORER_TEST_KEY" }'
+    with pytest.raises(InvalidNetworksError, match="EXPLORER_TEST_KEY"):
+        explorers(tmp_path, text)
+    monkeypatch.setenv("EXPLORER_TEST_KEY", "a secret key")
+    first, second = explorers(tmp_path, text)  # type: ignore[misc]  # two explorers
+    assert first.name == "Sourcify at sourcify.dev"
+    assert second.name == "Etherscan at api.etherscan.io"
+    assert "secret" not in repr(second)
+
+
+def test_explorers__none_configured__are_none(tmp_path: Path) -> None:
+    assert explorers(tmp_path, "") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{ kind = "another" }', "explorers"),
+        ('{ kind = "etherscan" }', "api_key"),
+        ('{ kind = "etherscan", api_key = "ABCDEF" }', "api_key"),
+        ('{ kind = "sourcify", url = "http://user:password@host/" }', "url"),
+        ('{ kind = "sourcify", url = "https://host/v2?apikey=ABCDEF" }', "url"),
+    ],
+)
+def test_explorers__with_a_fault__are_refused_without_repeating_it(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(InvalidNetworksError, match=fault) as caught:
+        explorers(tmp_path, text)
+    assert "ABCDEF" not in str(caught.value)
+    assert "password" not in str(caught.value)
+
+
+def test_secret__in_a_file__is_read_without_its_line_end(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("abc\n")
+    assert read_secret(f"file:{file}") == "abc"
+    with pytest.raises(InvalidNetworksError, match="should hold a key"):
+        read_secret(f"file:{file}.missing")

@@ -1,0 +1,59 @@
+"""The local chains of a network between deployments: `contracts chains` runs them, and the record finds them."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+from intentmesh.chain.client import ChainClients
+from intentmesh.chain.config import load_network
+from intentmesh.chain.oracle import AttestedOracle
+from intentmesh.cli.contracts_chains import running_chains
+from intentmesh.contract_pipeline.networks import load_networks
+from intentmesh.contract_pipeline.pipeline import Deployment
+from intentmesh.contract_pipeline.record import record_path
+from intentmesh.contract_pipeline.reports import Verdict
+from intentmesh.embedded.programs import REPOSITORY
+from intentmesh.transactions.signers import Signer
+
+from tests.integration.contract_pipeline.conftest import DEPLOYER_KEY, Site
+
+TARGET = load_networks(REPOSITORY / "contracts" / "networks.toml")["testnet"]
+
+
+async def deploy(data_dir: Path, *, dry_run: bool) -> int:
+    """How many transactions it took."""
+    async with running_chains(data_dir, TARGET, dry_run) as urls:
+        site = Site(data_dir, Deployment("testnet", TARGET, urls, Signer(DEPLOYER_KEY)))
+        outcome = await site.pipeline().run(site.deployment, resume=False, dry_run=dry_run)
+    assert outcome.verdict is Verdict.PASSED
+    return outcome.transactions
+
+
+async def test_dry_run__on_forks__does_all_of_it_and_leaves_the_chains_as_they_were(tmp_path: Path) -> None:
+    assert await deploy(tmp_path, dry_run=True) == 5
+    assert not record_path(tmp_path, "testnet", "1").exists()
+    # Had it reached the chains themselves, there would be nothing left to send.
+    assert await deploy(tmp_path, dry_run=False) == 5
+    assert await deploy(tmp_path, dry_run=False) == 0
+
+
+async def test_chains__after_a_deployment__are_where_the_record_says_with_what_was_deployed(tmp_path: Path) -> None:
+    await deploy(tmp_path, dry_run=False)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "intentmesh.cli.main", "contracts", "chains"),
+        *("--network", "testnet", "--data-dir", str(tmp_path), "--json"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        ready = json.loads(await process.stdout.readline())
+        network = load_network(record_path(tmp_path, "testnet", "1"))
+        assert {str(chain.chain_id): chain.rpc_urls[0] for chain in network.chains} == ready["chains"]
+        async with ChainClients(network) as clients:
+            for chain in network.chains:
+                assert await AttestedOracle(clients.of(chain.chain_id)).threshold() == 2
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0

@@ -1,0 +1,43 @@
+"""The CI workflow: no job is handed the secrets of another network than the one it deploys to."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from intentmesh.contract_pipeline.networks import load_networks
+from intentmesh.embedded.programs import REPOSITORY
+
+WORKFLOW = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "contracts.yml").read_text())
+JOBS: dict[str, dict[str, Any]] = WORKFLOW["jobs"]
+NETWORKS = load_networks(REPOSITORY / "contracts" / "networks.toml")
+
+
+def deployed_networks(job: dict[str, Any]) -> set[str]:
+    commands = " ".join(step.get("run", "") for step in job["steps"])
+    return set(re.findall(r"contracts deploy --network (\S+)", commands))
+
+
+def test_workflow__every_network__has_a_job_and_an_environment_of_its_own() -> None:
+    deploying = {name: deployed_networks(job) for name, job in JOBS.items() if deployed_networks(job)}
+    assert deploying == {name: {name} for name in NETWORKS}
+    assert {name: JOBS[name]["environment"] for name in deploying} == {name: name for name in NETWORKS}
+
+
+def test_workflow__secrets__go_to_jobs_with_an_environment_only() -> None:
+    for job in JOBS.values():
+        assert "environment" in job or "secrets." not in yaml.safe_dump(job)
+
+
+@pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network.after])
+def test_workflow__network_after_another__waits_for_its_job_and_takes_its_record(name: str) -> None:
+    job, before = JOBS[name], NETWORKS[name].after
+    assert job["needs"] == before
+    assert any(step.get("with", {}).get("name") == f"deployment-{before}" for step in job["steps"] if "uses" in step)
+
+
+def test_workflow__network_that_needs_a_word__gets_it_on_the_main_branch_only() -> None:
+    for name, network in NETWORKS.items():
+        commands = " ".join(step.get("run", "") for step in JOBS[name]["steps"])
+        assert (f"--confirm {name}" in commands) == network.needs_confirmation
+        assert ("refs/heads/main" in JOBS[name]["if"]) == network.needs_confirmation
