@@ -21,6 +21,8 @@ SETTINGS = {
     "requests_per_minute": "10000000",
     "new_intents_per_15_minutes": "10000000",
     "user_intents_per_15_minutes": "10000000",
+    "reads_per_minute": "10000000",
+    "watches_per_minute": "10000000",
     # Registrations are signed before the campaign and sent in the course of it.
     "registration_window_seconds": "7200",
 }

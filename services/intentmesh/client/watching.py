@@ -119,5 +119,6 @@ def _as_mesh_error(error: grpc.aio.AioRpcError | TimeoutError) -> MeshError:
 
 
 def _is_worth_resuming(error: MeshError) -> bool:
-    slow = isinstance(error, ResourceExhausted) and error.reason == ErrorReason.ERROR_REASON_SLOW_READER
-    return isinstance(error, Unavailable) or slow
+    """The mesh is away or full, has had enough of this caller for now, or found the reader slow."""
+    busy = error.retry_after is not None or error.reason == ErrorReason.ERROR_REASON_SLOW_READER
+    return isinstance(error, Unavailable) or (isinstance(error, ResourceExhausted) and busy)

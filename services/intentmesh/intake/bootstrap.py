@@ -16,7 +16,6 @@ from intentmesh.intake.cancel import Canceller
 from intentmesh.intake.checks.chain import ChainChecks
 from intentmesh.intake.checks.pipeline import Pipeline
 from intentmesh.intake.group_commit import GroupCommit
-from intentmesh.intake.leases import LeasedTokens
 from intentmesh.intake.open_orders import OpenOrders
 from intentmesh.intake.policy import Terms
 from intentmesh.intake.policy_file import InvalidPolicyError, PolicyFile
@@ -26,6 +25,7 @@ from intentmesh.intake.retention import Retention
 from intentmesh.intake.servicer import IntakeServicer
 from intentmesh.intake.settings import IntakeSettings
 from intentmesh.rpc import server
+from intentmesh.rpc.leases import LeasedTokens
 from intentmesh.rpc.metrics import start_intent_series_at_zero
 from intentmesh.rpc.settings import SettingsError
 from intentmesh.rpc.supervision import Work

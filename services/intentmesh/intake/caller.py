@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from intentmesh.rpc.principals import Principal, PrincipalKind
+from intentmesh.rpc.rate_limits import counted_as
 
 MAX_USER_AGENT_CHARACTERS = 256
 
@@ -21,6 +22,11 @@ class Caller:
     def source(self) -> str:
         """What is stored as the origin of the intents."""
         return str(self.principal)
+
+    @cached_property
+    def counted_as(self) -> str:
+        """Whose budgets are used up."""
+        return counted_as(self.principal, self.address)
 
     @cached_property
     def key(self) -> str:

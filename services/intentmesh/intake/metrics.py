@@ -2,10 +2,6 @@
 
 from prometheus_client import Counter, Histogram
 
-RATE_LIMITER_FALLBACKS = Counter(
-    "intake_rate_limiter_fallback_total", "Requests counted by the limiter of this process because Valkey was away"
-)
-RATE_LIMITER_LEASES = Counter("intake_rate_limiter_leases_total", "Calls to Valkey that leased rate limit tokens")
 GROUP_SIZE = Histogram(
     "intake_group_size", "Accepts committed together", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 )

@@ -39,11 +39,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from intentmesh.chain.config import ConfiguredAddress, NetworkConfig
 from intentmesh.domain.types import Address, ChainId, format_address
-from intentmesh.intake.leases import Limit
 from intentmesh.intake.metrics import POLICY_CHANGES
 from intentmesh.intake.policy import Policy, Prices, Terms
 from intentmesh.intake.rate_limits import BURST_SECONDS, Limits
 from intentmesh.rpc.access import Delegations, delegations_of
+from intentmesh.rpc.leases import Limit
 
 log = structlog.get_logger()
 

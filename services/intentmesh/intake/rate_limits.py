@@ -4,20 +4,16 @@ Counted before validation, by the authenticated principal or else by the client'
 more by the order's user, after the signature has shown that it is the user's own order.
 """
 
-import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv6Address, ip_address
 
-from intentmesh.domain.errors import ResourceExhausted
 from intentmesh.domain.types import Address
 from intentmesh.intake.caller import Caller
-from intentmesh.intake.leases import Grant, LeasedTokens, Limit
+from intentmesh.rpc.leases import Grant, LeasedTokens, Limit
 from intentmesh.rpc.principals import PrincipalKind
+from intentmesh.rpc.rate_limits import TOO_MANY_REQUESTS, LimitReached
 from intentmesh.v1.error_pb2 import ErrorReason
 
-# A household or a machine of one's own has a whole /64 of IPv6 addresses.
-_IPV6_SITE_BITS = 64
 BURST_SECONDS = 10
 
 
@@ -68,26 +64,17 @@ _REASONS = {
     Budget.READS: ErrorReason.ERROR_REASON_RATE_LIMITED,
 }
 _MESSAGES = {
-    Budget.REQUESTS: "Too many requests, please try again later",
+    Budget.REQUESTS: TOO_MANY_REQUESTS,
     Budget.NEW_INTENTS: "Too many intents created, please try again later",
     Budget.USER_INTENTS: "Too many intents created, please try again later",
     Budget.USER_BURST: "This user's intents come in a burst, please try again later",
-    Budget.READS: "Too many requests, please try again later",
+    Budget.READS: TOO_MANY_REQUESTS,
 }
 
 
-class LimitReached(ResourceExhausted):
-    """Carries what the metadata of the answer tells."""
-
-    def __init__(self, budget: Budget, grant: Grant) -> None:
-        limit = grant.limit
-        super().__init__(
-            _MESSAGES[budget],
-            reason=_REASONS[budget],
-            metadata={"limit": str(limit.amount), "window_seconds": str(limit.seconds)},
-            retry_after=float(_whole_seconds(grant)),
-        )
-        self.grant = grant
+def limit_reached(budget: Budget, grant: Grant) -> LimitReached:
+    """The refusal by this budget."""
+    return LimitReached(grant, _MESSAGES[budget], _REASONS[budget])
 
 
 class RateLimiter:
@@ -107,13 +94,13 @@ class RateLimiter:
         """Counts one against the caller. Raises LimitReached with the seconds until the window ends."""
         grant = await self.take(budget, caller, 1)
         if grant.granted == 0:
-            raise LimitReached(budget, grant)
+            raise limit_reached(budget, grant)
         return grant
 
     async def take(self, budget: Budget, caller: Caller, wanted: int) -> Grant:
         """Counts up to `wanted` against the caller."""
         limit = self._limits_of(caller).of(budget)
-        key = f"{budget}:{counted_as(caller)}"
+        key = f"{budget}:{caller.counted_as}"
         return self._tokens.take_now(key, limit, wanted) or await self._tokens.take(key, limit, wanted)
 
     def count_user_now(self, user: Address, caller: Caller) -> bool:
@@ -132,42 +119,13 @@ class RateLimiter:
     async def _count_for_user(self, budget: Budget, limit: Limit, user: Address, caller: Caller) -> None:
         grant = await self._tokens.take(_user_key(budget, user, caller), limit)
         if grant.granted == 0:
-            raise LimitReached(budget, grant)
+            raise limit_reached(budget, grant)
 
     def _limits_of(self, caller: Caller) -> Limits:
         return self._service_limits if caller.principal.kind is PrincipalKind.SERVICE else self._limits
-
-
-def metadata_of(grant: Grant) -> tuple[tuple[str, str], ...]:
-    """The usual headers; seconds are rounded up, so that who waits as told does not come too early."""
-    return (
-        ("ratelimit-limit", str(grant.limit.amount)),
-        ("ratelimit-remaining", str(grant.remaining)),
-        ("ratelimit-reset", str(_whole_seconds(grant))),
-    )
-
-
-def counted_as(caller: Caller) -> str:
-    """The principal; for those without one, the address they come from."""
-    if caller.principal.kind is not PrincipalKind.ANONYMOUS:
-        return caller.source
-    return f"address:{_site(caller.address)}"
-
-
-def _site(address: str) -> str:
-    if ":" not in address:
-        return address
-    parsed = ip_address(address)
-    if not isinstance(parsed, IPv6Address):
-        return address
-    return str(IPv6Address(int(parsed) >> (128 - _IPV6_SITE_BITS) << (128 - _IPV6_SITE_BITS)))
 
 
 def _user_key(budget: Budget, user: Address, caller: Caller) -> str:
     # What a service brings for its users does not use up what they may bring themselves.
     served = "served:" if caller.principal.kind is PrincipalKind.SERVICE else ""
     return f"{budget}:{served}{user.hex()}"
-
-
-def _whole_seconds(grant: Grant) -> int:
-    return max(1, math.ceil(grant.reset_seconds))

@@ -12,10 +12,11 @@ from intentmesh.intake import answers
 from intentmesh.intake.admission import Admission
 from intentmesh.intake.caller import Caller, user_agent_of
 from intentmesh.intake.cancel import Canceller
-from intentmesh.intake.rate_limits import Budget, LimitReached, RateLimiter, metadata_of
+from intentmesh.intake.rate_limits import Budget, RateLimiter
 from intentmesh.intake.reading import Reader
 from intentmesh.intake.submissions import Submissions
 from intentmesh.rpc.principals import client_address, current_principal
+from intentmesh.rpc.rate_limits import metadata_of
 from intentmesh.rpc.validation import RequestValidator
 from intentmesh.v1 import intake_service_pb2 as pb
 from intentmesh.v1 import intake_service_pb2_grpc as pb_grpc
@@ -40,8 +41,6 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
             await self._count_budget(Budget.NEW_INTENTS, caller, context)
             acceptance = await self._admission.submit(request, caller)
         except Exception as error:
-            if isinstance(error, LimitReached):
-                context.set_trailing_metadata(metadata_of(error.grant))
             answers.count(request.type, error)
             raise
         answers.count(request.type, acceptance)
@@ -98,11 +97,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
 
     async def _count_budget(self, budget: Budget, caller: Caller, context: Context) -> None:
         """Counts, and tells in the answer's metadata what is left of the budget that was counted last."""
-        try:
-            grant = await self._limiter.count(budget, caller)
-        except LimitReached as reached:
-            context.set_trailing_metadata(metadata_of(reached.grant))
-            raise
+        grant = await self._limiter.count(budget, caller)
         context.set_trailing_metadata(metadata_of(grant))
 
 

@@ -7,11 +7,11 @@ from pydantic import AfterValidator, Field
 
 from intentmesh.domain.types import Address, parse_address
 from intentmesh.intake.checks.chain import ChainCheckSettings
-from intentmesh.intake.leases import Limit
 from intentmesh.intake.policy import Policy, Terms
 from intentmesh.intake.rate_limits import BURST_SECONDS, Limits
 from intentmesh.intake.retention import DAY_SECONDS, RetentionSettings
 from intentmesh.rpc.access import KnownDelegations, delegations_of
+from intentmesh.rpc.leases import Limit
 from intentmesh.rpc.settings import CommaSeparated, ServiceSettings
 
 _POLICY = Policy()

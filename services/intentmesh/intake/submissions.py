@@ -13,8 +13,8 @@ from intentmesh.intake import answers
 from intentmesh.intake.admission import Admission, Assessment
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.group_commit import Outcome
-from intentmesh.intake.leases import Grant
-from intentmesh.intake.rate_limits import Budget, LimitReached, RateLimiter
+from intentmesh.intake.rate_limits import Budget, RateLimiter, limit_reached
+from intentmesh.rpc.leases import Grant
 from intentmesh.rpc.validation import RequestValidator
 from intentmesh.v1 import intake_service_pb2 as pb
 
@@ -40,7 +40,7 @@ class Submissions:
         self._results: list[pb.SubmitIntentResult] = []
         self._open = 0
         self._reading = True
-        # Of the budget that was counted last.
+        # Of the new intents, as counted last.
         self.grant: Grant | None = None
         self._fault: Exception | None = None
         self._news = asyncio.Event()
@@ -74,8 +74,6 @@ class Submissions:
             async for message in messages:
                 await self._take(message)
         except Exception as error:  # noqa: BLE001 (raised by `answers` when what is in hand has been answered)
-            if isinstance(error, LimitReached):
-                self.grant = error.grant
             self._fault = error
         finally:
             self._reading = False
@@ -92,7 +90,7 @@ class Submissions:
                 await asyncio.sleep(0)
             self._begin(items[start : min(start + _ITEMS_IN_A_ROW, grant.granted)])
         if grant.granted < len(items):
-            self._refuse(items[grant.granted :], LimitReached(Budget.NEW_INTENTS, grant))
+            self._refuse(items[grant.granted :], limit_reached(Budget.NEW_INTENTS, grant))
 
     def _begin(self, items: Sequence[pb.SubmitIntentItem]) -> None:
         """One bad item spoils nothing: whatever goes wrong becomes its own result."""

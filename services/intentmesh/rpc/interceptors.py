@@ -22,6 +22,7 @@ from intentmesh.rpc import metrics
 from intentmesh.rpc.calls import CallTracker
 from intentmesh.rpc.errors import STATUS_DETAILS_KEY, as_mesh_error, status_code, to_status
 from intentmesh.rpc.principals import CallerResolver, bind_caller
+from intentmesh.rpc.rate_limits import LimitReached, metadata_of
 from intentmesh.rpc.tracing import start_trace, trace_id_from
 from intentmesh.rpc.validation import RequestValidator, malformed
 from intentmesh.v1.error_pb2 import ErrorReason
@@ -226,9 +227,15 @@ def _translate(method: _Method, error: Exception, trace_id: str) -> MeshError:
 
 async def _abort(context: Context, error: MeshError) -> NoReturn:
     status = to_status(error)
-    # What the handler has set (rate limits, for instance) goes along: abort would replace it.
-    kept = tuple((key, value) for key, value in context.trailing_metadata() or () if key != STATUS_DETAILS_KEY)
-    await context.abort(status_code(error), status.message, (*kept, (STATUS_DETAILS_KEY, status.SerializeToString())))
+    told = (*_limits_in(error), (STATUS_DETAILS_KEY, status.SerializeToString()))
+    # What the handler has set (what is left of another budget, for instance) goes along: abort would replace it.
+    ours = {key for key, _ in told}
+    kept = tuple((key, value) for key, value in context.trailing_metadata() or () if key not in ours)
+    await context.abort(status_code(error), status.message, (*kept, *told))
+
+
+def _limits_in(error: MeshError) -> tuple[tuple[str, str], ...]:
+    return metadata_of(error.grant) if isinstance(error, LimitReached) else ()
 
 
 def _draining() -> MeshError:

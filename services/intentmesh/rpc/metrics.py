@@ -30,6 +30,10 @@ RPC_SECONDS = Histogram(
 )
 RPC_IN_FLIGHT = Gauge("grpc_server_in_flight", "Calls running now", ["grpc_service", "grpc_method"])
 BACKGROUND_FAILURES = Counter("background_task_failures_total", "Background tasks that died", ["task"])
+RATE_LIMITER_FALLBACKS = Counter(
+    "rate_limiter_fallback_total", "Requests counted by the limiter of this process because Valkey was away"
+)
+RATE_LIMITER_LEASES = Counter("rate_limiter_leases_total", "Calls to Valkey that leased rate limit tokens")
 HEALTH_CHECK = Gauge("health_check_ok", "1 where the named check passes", ["check"])
 
 INTENT_TYPES = ("SWAP", "BRIDGE", "TRANSFER")

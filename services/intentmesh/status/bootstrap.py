@@ -8,11 +8,13 @@ import grpc
 
 from intentmesh.rpc import server
 from intentmesh.rpc.access import delegations_of
+from intentmesh.rpc.leases import LeasedTokens
 from intentmesh.rpc.server import Service
 from intentmesh.rpc.settings import SettingsError
 from intentmesh.rpc.valkey import open_valkey
 from intentmesh.status import metrics
 from intentmesh.status.access import Access
+from intentmesh.status.budgets import Budgets
 from intentmesh.status.feed import Feed
 from intentmesh.status.hearing import Hearing
 from intentmesh.status.hub import Hub
@@ -66,7 +68,8 @@ async def build(settings: StatusSettings) -> AsyncIterator[Service]:
         streams = Streams(_limits(settings), Random())  # noqa: S311 - spreads reconnects, guards nothing
         watched = Watched(pool)
         access = Access(anonymous_lists=settings.anonymous_lists, delegations=delegations_of(settings.delegations))
-        servicer = StatusServicer(Statuses(pool, memory, shared), hub, feed, streams, watched, access)
+        budgets = Budgets(LeasedTokens(valkey), settings.limits(), settings.service_limits())
+        servicer = StatusServicer(Statuses(pool, memory, shared), hub, feed, streams, watched, access, budgets)
 
         def add(target: grpc.aio.Server) -> None:
             add_StatusServiceServicer_to_server(servicer, target)

@@ -3,7 +3,7 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 METHODS = ("WatchIntent", "WatchIntents")
-CLOSES = ("ENDED", "CLIENT_GONE", "SLOW_READER", "STREAM_CLOSED", "OVERLOADED", "OTHER")
+CLOSES = ("ENDED", "CLIENT_GONE", "SLOW_READER", "STREAM_CLOSED", "OVERLOADED", "RATE_LIMITED", "OTHER")
 
 OPEN_STREAMS = Gauge("status_open_streams", "Streams open now", ["method"])
 STREAM_CLOSES = Counter("status_stream_closes_total", "Streams closed by reason", ["method", "reason"])

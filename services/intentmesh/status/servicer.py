@@ -3,8 +3,11 @@
 from typing import Any
 
 from intentmesh.domain.types import parse_intent_id
-from intentmesh.rpc.principals import current_principal
+from intentmesh.rpc.leases import Grant
+from intentmesh.rpc.principals import client_address, current_principal
+from intentmesh.rpc.rate_limits import metadata_of
 from intentmesh.status.access import Access
+from intentmesh.status.budgets import Budget, Budgets
 from intentmesh.status.feed import Feed
 from intentmesh.status.filters import WatchFilter
 from intentmesh.status.hub import Hub
@@ -21,7 +24,14 @@ class StatusServicer(StatusServiceServicer):
     """Answers are ready bytes: the server's interceptor passes them on as they are. The watches write by themselves."""
 
     def __init__(
-        self, statuses: Statuses, hub: Hub, feed: Feed, streams: Streams, watched: Watched, access: Access
+        self,
+        statuses: Statuses,
+        hub: Hub,
+        feed: Feed,
+        streams: Streams,
+        watched: Watched,
+        access: Access,
+        budgets: Budgets,
     ) -> None:
         self._statuses = statuses
         self._hub = hub
@@ -29,9 +39,12 @@ class StatusServicer(StatusServiceServicer):
         self._streams = streams
         self._watched = watched
         self._access = access
+        self._budgets = budgets
 
     async def GetIntentStatus(self, request: GetIntentStatusRequest, context: Context) -> Any:
         """See the proto."""
+        grant = await self._count(Budget.READS)
+        context.set_trailing_metadata(metadata_of(grant))
         answer = await self._statuses.get(parse_intent_id(request.intent_id), request.min_sequence)
         return answer.snapshot.response(answer.source)
 
@@ -39,6 +52,7 @@ class StatusServicer(StatusServiceServicer):
         """See the proto."""
         intent_id = parse_intent_id(request.intent_id)
         async with self._streams.open("WatchIntent", context) as stream:
+            await self._count(Budget.WATCHES)
             with self._watched.reading((intent_id,)):
                 await watch_intent(self._hub, self._streams, stream, intent_id, request.after_sequence, request.end)
 
@@ -46,8 +60,16 @@ class StatusServicer(StatusServiceServicer):
         """See the proto."""
         wanted = WatchFilter.of(request)
         async with self._streams.open("WatchIntents", context) as stream:
+            await self._count(Budget.WATCHES)
             self._access.require_watch(wanted, current_principal())
             with self._watched.reading(map(parse_intent_id, wanted.intent_ids)):
                 await watch_intents(
                     self._feed, self._streams, stream, wanted, request.resume_token, from_start=request.from_start
                 )
+
+    async def _count(self, budget: Budget) -> Grant:
+        """A watch is counted once it has found room, so that what an overloaded server refuses uses up nothing.
+
+        Of its budget only refusals tell: when a watch ends, what was left at its beginning is long out of date.
+        """
+        return await self._budgets.count(budget, current_principal(), client_address())

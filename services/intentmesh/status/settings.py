@@ -3,7 +3,11 @@
 from pydantic import Field
 
 from intentmesh.rpc.access import KnownDelegations
+from intentmesh.rpc.leases import Limit
 from intentmesh.rpc.settings import ServiceSettings
+from intentmesh.status.budgets import Limits
+
+_LIMITS = Limits()
 
 
 class StatusSettings(ServiceSettings):
@@ -14,6 +18,13 @@ class StatusSettings(ServiceSettings):
     """Callers without a principal may watch intents that they do not name by id. For development only."""
     delegations: KnownDelegations = Field(default_factory=dict)
     """Who may watch which users' intents; as JSON: {"service:shop": ["0x…"]}; "*" is everybody."""
+
+    reads_per_minute: int = Field(_LIMITS.reads.amount, ge=1)
+    watches_per_minute: int = Field(_LIMITS.watches.amount, ge=1)
+    """Opened, not open: `max_streams` bounds those, of all callers together."""
+    # Principals of class `service`.
+    service_reads_per_minute: int = Field(7_200_000, ge=1)
+    service_watches_per_minute: int = Field(600_000, ge=1)
 
     max_streams: int = Field(20_000, gt=0)
     heartbeat_seconds: float = Field(10.0, gt=0, lt=15)
@@ -35,3 +46,9 @@ class StatusSettings(ServiceSettings):
     idle_histories_kept: int = Field(2_000, ge=0)
 
     cached_statuses: int = Field(50_000, gt=0)
+
+    def limits(self) -> Limits:
+        return Limits(Limit(self.reads_per_minute, 60), Limit(self.watches_per_minute, 60))
+
+    def service_limits(self) -> Limits:
+        return Limits(Limit(self.service_reads_per_minute, 60), Limit(self.service_watches_per_minute, 60))

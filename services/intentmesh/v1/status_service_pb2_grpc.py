@@ -32,6 +32,10 @@ class StatusServiceStub:
     gap in `sequence`; a transition is never split over messages; a reader that is too slow is closed with SLOW_READER, never
     silently skipped; a heartbeat (a message without events) comes at least every 15 s; a planned close is UNAVAILABLE with
     STREAM_CLOSED and RetryInfo.
+
+    Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
+    included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
+    tells what is left, with each answer to GetIntentStatus and each refusal.
     """
 
     def __init__(self, channel):
@@ -64,6 +68,10 @@ class StatusServiceServicer:
     gap in `sequence`; a transition is never split over messages; a reader that is too slow is closed with SLOW_READER, never
     silently skipped; a heartbeat (a message without events) comes at least every 15 s; a planned close is UNAVAILABLE with
     STREAM_CLOSED and RetryInfo.
+
+    Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
+    included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
+    tells what is left, with each answer to GetIntentStatus and each refusal.
     """
 
     def GetIntentStatus(self, request, context):
@@ -122,6 +130,10 @@ class StatusService:
     gap in `sequence`; a transition is never split over messages; a reader that is too slow is closed with SLOW_READER, never
     silently skipped; a heartbeat (a message without events) comes at least every 15 s; a planned close is UNAVAILABLE with
     STREAM_CLOSED and RetryInfo.
+
+    Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
+    included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
+    tells what is left, with each answer to GetIntentStatus and each refusal.
     """
 
     @staticmethod

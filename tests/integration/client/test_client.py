@@ -86,6 +86,23 @@ async def test_watch__breaks_and_repetitions__yields_each_event_once_in_order() 
     assert [r.after_sequence for r in servicer.requests] == [0, 2, 3, 3]
 
 
+@pytest.mark.parametrize("reason", [ErrorReason.ERROR_REASON_RATE_LIMITED, ErrorReason.ERROR_REASON_OVERLOADED])
+async def test_watch__refused_for_a_while__comes_back_when_it_may(reason: ErrorReason.ValueType) -> None:
+    refused = ResourceExhausted("busy", reason=reason, retry_after=0.3)
+    servicer = Scripted([events(1), Unavailable("away")], [refused], [refused], [events(2)])
+    started = time.monotonic()
+    assert await watched(servicer) == [1, 2]
+    assert [r.after_sequence for r in servicer.requests] == [0, 1, 1, 1]
+    assert 0.6 <= time.monotonic() - started < 5
+
+
+async def test_watch__refused_without_a_time_to_come_back__is_raised_at_once() -> None:
+    servicer = Scripted([ResourceExhausted("no", reason=ErrorReason.ERROR_REASON_TOO_LARGE)])
+    with pytest.raises(ResourceExhausted):
+        await watched(servicer)
+    assert len(servicer.requests) == 1
+
+
 async def test_watch__after_a_sequence__asks_and_yields_from_there() -> None:
     servicer = Scripted([events(3, 4)])
     assert await watched(servicer, after=2) == [3, 4]

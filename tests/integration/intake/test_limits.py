@@ -10,9 +10,9 @@ import pytest
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.ports import PortReservation
 from intentmesh.embedded.valkey import ValkeyServer
-from intentmesh.intake import leases
-from intentmesh.intake.metrics import RATE_LIMITER_FALLBACKS, RATE_LIMITER_LEASES
+from intentmesh.rpc import leases
 from intentmesh.rpc.errors import mesh_error_from_rpc
+from intentmesh.rpc.metrics import RATE_LIMITER_FALLBACKS, RATE_LIMITER_LEASES
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
     CancelIntentRequest,

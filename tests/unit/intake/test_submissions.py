@@ -7,9 +7,9 @@ from intentmesh.domain.types import IntentId
 from intentmesh.intake.admission import Admission
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.group_commit import Acceptance, Done
-from intentmesh.intake.leases import Grant, Limit
 from intentmesh.intake.rate_limits import Budget, RateLimiter
 from intentmesh.intake.submissions import Submissions
+from intentmesh.rpc.leases import Grant, Limit
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.validation import RequestValidator
 from intentmesh.v1 import intake_service_pb2 as pb

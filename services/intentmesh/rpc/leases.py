@@ -22,7 +22,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from intentmesh.intake.metrics import RATE_LIMITER_FALLBACKS, RATE_LIMITER_LEASES
+from intentmesh.rpc.metrics import RATE_LIMITER_FALLBACKS, RATE_LIMITER_LEASES
 
 log = structlog.get_logger()
 
