@@ -1,4 +1,7 @@
-"""Reading intents: one by its id, which is as good as a secret; many only by those they belong to."""
+"""Reading intents: one by its id, which whoever it is shown to may pass on; many only by those they belong to.
+
+An id is public once the order is opened on chain, so what points to the person who submitted is not for everybody.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -8,9 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from intentmesh.domain.errors import FieldViolation, InvalidArgument, NotFound
 from intentmesh.domain.types import IntentId, format_intent_id, parse_address
 from intentmesh.intake.cursor import Cursor, cursor_of, token_of
-from intentmesh.rpc.access import NO_DELEGATIONS, Delegations, require_sees_intents_of
+from intentmesh.rpc.access import NO_DELEGATIONS, Delegations, require_sees_intents_of, sees_intents_of
 from intentmesh.rpc.pages import page_size
-from intentmesh.rpc.principals import Principal
+from intentmesh.rpc.principals import ANONYMOUS, Principal
 from intentmesh.store import executions, intents
 from intentmesh.store.intents import IntentFilter, PageKey
 from intentmesh.store.pool import Connection, Pool
@@ -30,13 +33,13 @@ class Reader:
         self._delegations = delegations
         self._anonymous_lists = anonymous_lists
 
-    async def get(self, intent_id: IntentId) -> Intent:
+    async def get(self, intent_id: IntentId, caller: Principal) -> Intent:
         """Raises NotFound."""
         async with self._pool.acquire() as conn:
             row = await intents.get_intent(conn, intent_id)
             if row is None:
                 raise NotFound("There is no such intent.", metadata={"resource": format_intent_id(intent_id)})
-            return (await _to_protos(conn, [row]))[0]
+            return (await _shown(conn, [row], caller, self._delegations()))[0]
 
     async def list(self, request: ListIntentsRequest, caller: Principal) -> tuple[list[Intent], str]:
         """A page, newest first, and the token of the next one ("" on the last).
@@ -51,15 +54,30 @@ class Reader:
             # One more than asked for tells whether there is another page.
             rows = await intents.list_intents(conn, _filter(request), _after(cursor), size + 1)
             page = rows[:size]
-            found = await _to_protos(conn, page)
+            found = await _shown(conn, page, caller, self._delegations())
         if len(rows) <= size:
             return found, ""
         return found, token_of(Cursor(page[-1].created_at, page[-1].intent_id), request)
 
 
-async def _to_protos(conn: Connection, rows: Sequence[IntentRow]) -> list[Intent]:
+async def _shown(
+    conn: Connection, rows: Sequence[IntentRow], caller: Principal, delegations: Delegations
+) -> list[Intent]:
+    """The intents as this caller may see them."""
     transactions = await executions.list_transactions_of(conn, [row.intent_id for row in rows])
-    return [intents.to_proto(row, transactions=transactions.get(row.intent_id, ())) for row in rows]
+    found = []
+    for row in rows:
+        intent = intents.to_proto(row, transactions=transactions.get(row.intent_id, ()))
+        if not _may_see_where_it_came_from(row, caller, delegations):
+            intent.metadata.ClearField("ip")
+            intent.metadata.ClearField("user_agent")
+        found.append(intent)
+    return found
+
+
+def _may_see_where_it_came_from(row: IntentRow, caller: Principal, delegations: Delegations) -> bool:
+    submitted_it = caller != ANONYMOUS and str(caller) == row.source
+    return submitted_it or sees_intents_of(caller, "0x" + row.user.hex(), delegations)
 
 
 def _filter(request: ListIntentsRequest) -> IntentFilter:

@@ -82,8 +82,9 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
         return response
 
     async def GetIntent(self, request: pb.GetIntentRequest, context: Context) -> pb.GetIntentResponse:
-        await self._count_budget(Budget.READS, _caller(context), context)
-        return pb.GetIntentResponse(intent=await self._reader.get(_intent_id(request.intent_id)))
+        caller = _caller(context)
+        await self._count_budget(Budget.READS, caller, context)
+        return pb.GetIntentResponse(intent=await self._reader.get(_intent_id(request.intent_id), caller.principal))
 
     async def ListIntents(self, request: pb.ListIntentsRequest, context: Context) -> pb.ListIntentsResponse:
         caller = _caller(context)

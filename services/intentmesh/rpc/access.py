@@ -38,12 +38,17 @@ def acts_for(caller: Principal, user: str, delegations: Delegations = NO_DELEGAT
     return EVERYONE in users or wanted in users
 
 
+def sees_intents_of(caller: Principal, user: str, delegations: Delegations = NO_DELEGATIONS) -> bool:
+    """Whether all there is to know of this user's intents may be shown; `user` empty means everybody's."""
+    return caller.kind in _SEES_EVERYTHING or acts_for(caller, user or EVERYONE, delegations)
+
+
 def require_sees_intents_of(caller: Principal, user: str, delegations: Delegations = NO_DELEGATIONS) -> None:
     """For lists and watches that do not name their intents by id; `user` empty means everybody's.
 
     Raises Unauthenticated or PermissionDenied.
     """
-    if caller.kind in _SEES_EVERYTHING or acts_for(caller, user or EVERYONE, delegations):
+    if sees_intents_of(caller, user, delegations):
         return
     if caller.kind is PrincipalKind.ANONYMOUS:
         raise Unauthenticated("intents that are not named by id are shown to their user and to operators only")

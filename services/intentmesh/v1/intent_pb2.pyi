@@ -405,7 +405,10 @@ Global___ChainTransaction: _TypeAlias = ChainTransaction  # noqa: Y015
 
 @_typing.final
 class IntentMetadata(_message.Message):
-    """IntentMetadata tells where a submission came from. Taken from the call, never from the message."""
+    """IntentMetadata tells where a submission came from. Taken from the call, never from the message. `ip` and `user_agent` are
+    shown to the principal that submitted, to the user and those who may act for the user, and to those who run the mesh; else they
+    are empty.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

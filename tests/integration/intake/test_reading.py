@@ -15,6 +15,7 @@ from intentmesh.v1.intent_pb2 import IntentStatus, IntentType
 from tests.fixtures.orders import OTHER, OTHER_KEY, USER, erc3009_request, id_of, make_order, permit2_request
 from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused
 
+Metadata = tuple[tuple[str, str], ...]
 OPERATOR = principal("operator:ops")
 
 
@@ -80,6 +81,43 @@ async def test_get_intent__unknown__is_not_found(intake: Intake) -> None:
     assert type(error).__name__ == "NotFound"
     error = await refused(intake.stub.GetIntent(GetIntentRequest(intent_id="0x12")))
     assert reason_of(error) == "INVALID_FIELD"
+
+
+@pytest.mark.parametrize(
+    ("caller", "sees"),
+    [
+        ((), False),
+        (principal("user:0x" + OTHER.hex()), False),
+        (principal("service:other"), False),
+        (principal("solver:one"), False),
+        # Nobody vouches for it.
+        ((("x-intentmesh-principal", "operator:ops"),), False),
+        (OPERATOR, True),
+        (principal("user:0x" + USER.hex()), True),
+        (principal("service:delegate"), True),
+        # Who has handed it in.
+        (principal("service:shop"), True),
+    ],
+)
+async def test_reading__where_a_submission_came_from__is_shown_to_whom_it_concerns(
+    start_intake: StartIntake, caller: Metadata, sees: bool
+) -> None:
+    delegations = {"service:delegate": (format_address(USER),), "service:other": (format_address(OTHER),)}
+    async with start_intake(anonymous_lists=True, delegations=delegations) as intake:
+        request = permit2_request(intake.network, make_order(intake.network.chains[0]))
+        stored = await intake.stub.SubmitIntent(request, metadata=principal("service:shop"))
+        one = (await intake.stub.GetIntent(GetIntentRequest(intent_id=stored.intent_id), metadata=caller)).intent
+        (listed,) = (await intake.stub.ListIntents(ListIntentsRequest(), metadata=caller)).intents
+    for intent in (one, listed):
+        assert intent.metadata.source == "service:shop"
+        assert bool(intent.metadata.ip) == sees
+        assert bool(intent.metadata.user_agent) == sees
+
+
+async def test_reading__submission_of_a_stranger__is_no_strangers_own(intake: Intake) -> None:
+    (intent_id,) = await _fill(intake, 1)
+    metadata = (await intake.stub.GetIntent(GetIntentRequest(intent_id=intent_id))).intent.metadata
+    assert (metadata.source, metadata.ip, metadata.user_agent) == ("anonymous", "", "")
 
 
 async def _fill(intake: Intake, count: int) -> list[str]:

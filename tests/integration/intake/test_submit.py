@@ -66,7 +66,9 @@ async def test_submit_intent__right_order__is_stored_with_its_event_and_its_work
     assert (response.status, response.sequence, response.created) == (IntentStatus.INTENT_STATUS_PENDING, 1, True)
 
     stored = (
-        await intake.stub.GetIntent(GetIntentRequest(intent_id=response.intent_id.upper().replace("X", "x")))
+        await intake.stub.GetIntent(
+            GetIntentRequest(intent_id=response.intent_id.upper().replace("X", "x")), metadata=principal("operator:ops")
+        )
     ).intent
     assert stored.type == intent_type
     assert stored.phase == IntentPhase.INTENT_PHASE_ACCEPTED
@@ -141,7 +143,8 @@ async def test_submit_intent__user_agent_of_any_kind__is_stored_clean_and_bounde
     async with grpc.aio.insecure_channel(intake.target, options=options) as channel:
         request = permit2_request(intake.network, make_order(intake.network.chains[0]))
         stored = await IntakeServiceStub(channel).SubmitIntent(request)
-    metadata = (await intake.stub.GetIntent(GetIntentRequest(intent_id=stored.intent_id))).intent.metadata
+    request = GetIntentRequest(intent_id=stored.intent_id)
+    metadata = (await intake.stub.GetIntent(request, metadata=principal("operator:ops"))).intent.metadata
     assert metadata.user_agent == agent[:256]
 
 
