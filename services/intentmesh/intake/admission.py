@@ -36,7 +36,7 @@ class Assessment:
     """What memory tells of a request. `admissible` is None where the form or `shape` holds findings."""
 
     request: SubmitIntentRequest
-    # The order, or what is wrong with the request's form.
+    # The order, or what is wrong with the request's form where none can be read.
     read: Candidate | list[Finding]
     admissible: Admissible | None = None
     shape: Sequence[Finding] = ()
@@ -53,7 +53,7 @@ class Assessment:
     @property
     def early(self) -> list[Finding]:
         """Of the layers that are told together, whatever the others say."""
-        form = [] if isinstance(self.read, Candidate) else self.read
+        form = self.read.form if isinstance(self.read, Candidate) else self.read
         return [*form, *self.shape, *self.timing]
 
 

@@ -1,11 +1,13 @@
 """A submission that is well formed: what the checks look at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from intentmesh.chain.config import ChainConfig, NetworkConfig
 from intentmesh.domain.order import Order, order_id
 from intentmesh.domain.signatures import Erc3009Signatures, Permit2Signature
 from intentmesh.domain.types import ADDRESS_BYTES, WORD_BYTES, Bytes32, ChainId, IntentId
+from intentmesh.intake.findings import Finding
 from intentmesh.v1.intent_pb2 import IntentType
 
 _UPPER_BYTES = bytes(WORD_BYTES - ADDRESS_BYTES)
@@ -16,10 +18,10 @@ OrderSignature = Permit2Signature | Erc3009Signatures
 # Not frozen, though nobody changes them: freezing triples what making one costs, and each order makes several.
 @dataclass(slots=True)
 class Candidate:
-    """A signed order as submitted, structure checked and nothing else.
+    """A signed order as submitted, its own structure checked and nothing else.
 
     `signature` is None where its bytes are no order signature; `intent_id` and `origin` are None where the origin chain
-    is not served. Both are violations, and what depends on them is skipped.
+    is not served. Both are violations, and what depends on them is skipped. `form`: what is wrong beside the order.
     """
 
     order: Order
@@ -30,10 +32,17 @@ class Candidate:
     origin: ChainConfig | None
     destination: ChainConfig | None
     intent_id: IntentId | None
+    form: Sequence[Finding] = ()
 
     def admissible(self) -> "Admissible | None":
         """Itself with everything known; None where that is not so."""
-        if self.signature is None or self.origin is None or self.destination is None or self.intent_id is None:
+        if (
+            self.form
+            or self.signature is None
+            or self.origin is None
+            or self.destination is None
+            or self.intent_id is None
+        ):
             return None
         return Admissible(
             order=self.order,

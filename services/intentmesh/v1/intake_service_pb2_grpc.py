@@ -88,7 +88,8 @@ class IntakeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ValidateIntent(self, request, context):
-        """ValidateIntent runs every check of SubmitIntent, stores nothing and returns all violations at once.
+        """ValidateIntent runs the checks of SubmitIntent, stores nothing and returns the violations of all at once. Those of form, shape and
+        time come together wherever the order can be read; signature, business and chain are looked at when form and shape are right.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

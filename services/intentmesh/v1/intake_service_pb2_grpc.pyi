@@ -41,7 +41,9 @@ class IntakeServiceStub:
     SubmitIntents: _grpc.StreamStreamMultiCallable[_intake_service_pb2.SubmitIntentsRequest, _intake_service_pb2.SubmitIntentsResponse]
     """SubmitIntents is SubmitIntent for many: each item gets one result, in any order, matched by `item_id`; one bad item spoils nothing."""
     ValidateIntent: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.ValidateIntentRequest, _intake_service_pb2.ValidateIntentResponse]
-    """ValidateIntent runs every check of SubmitIntent, stores nothing and returns all violations at once."""
+    """ValidateIntent runs the checks of SubmitIntent, stores nothing and returns the violations of all at once. Those of form, shape and
+    time come together wherever the order can be read; signature, business and chain are looked at when form and shape are right.
+    """
     CancelIntent: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.CancelIntentRequest, _intake_service_pb2.CancelIntentResponse]
     """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature and the chain shows that
     the order is not open; otherwise the mesh stops working on it, tells the end when it is known (watch for it), and the answer
@@ -67,7 +69,9 @@ class IntakeServiceAsyncStub(IntakeServiceStub):
     SubmitIntents: _aio.StreamStreamMultiCallable[_intake_service_pb2.SubmitIntentsRequest, _intake_service_pb2.SubmitIntentsResponse]  # type: ignore[assignment]
     """SubmitIntents is SubmitIntent for many: each item gets one result, in any order, matched by `item_id`; one bad item spoils nothing."""
     ValidateIntent: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.ValidateIntentRequest, _intake_service_pb2.ValidateIntentResponse]  # type: ignore[assignment]
-    """ValidateIntent runs every check of SubmitIntent, stores nothing and returns all violations at once."""
+    """ValidateIntent runs the checks of SubmitIntent, stores nothing and returns the violations of all at once. Those of form, shape and
+    time come together wherever the order can be read; signature, business and chain are looked at when form and shape are right.
+    """
     CancelIntent: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.CancelIntentRequest, _intake_service_pb2.CancelIntentResponse]  # type: ignore[assignment]
     """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature and the chain shows that
     the order is not open; otherwise the mesh stops working on it, tells the end when it is known (watch for it), and the answer
@@ -108,7 +112,9 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _intake_service_pb2.ValidateIntentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_intake_service_pb2.ValidateIntentResponse, _abc.Awaitable[_intake_service_pb2.ValidateIntentResponse]]:
-        """ValidateIntent runs every check of SubmitIntent, stores nothing and returns all violations at once."""
+        """ValidateIntent runs the checks of SubmitIntent, stores nothing and returns the violations of all at once. Those of form, shape and
+        time come together wherever the order can be read; signature, business and chain are looked at when form and shape are right.
+        """
 
     @_abc_1.abstractmethod
     def CancelIntent(

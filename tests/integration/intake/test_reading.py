@@ -12,8 +12,17 @@ from intentmesh.v1.intake_service_pb2 import (
 )
 from intentmesh.v1.intent_pb2 import IntentStatus, IntentType
 
-from tests.fixtures.orders import OTHER, OTHER_KEY, USER, erc3009_request, id_of, make_order, permit2_request
-from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused
+from tests.fixtures.orders import (
+    OTHER,
+    OTHER_KEY,
+    USER,
+    erc3009_request,
+    id_of,
+    make_order,
+    permit2_request,
+    with_output,
+)
+from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused, violations_of
 
 Metadata = tuple[tuple[str, str], ...]
 OPERATOR = principal("operator:ops")
@@ -53,6 +62,35 @@ async def test_validate_intent__faults_of_every_layer__are_told_at_once(intake: 
 async def test_validate_intent__empty_submission__names_what_is_missing(intake: Intake) -> None:
     response = await _validate(intake, SubmitIntentRequest())
     assert _told(response) == {("MISSING_FIELD", field) for field in ("order", "signature", "type")}
+    assert response.intent_id == ""
+
+
+async def test_validate_intent__faults_of_form_beside_the_order__hide_none_of_shape_and_time(intake: Intake) -> None:
+    order = make_order(intake.network.chains[0], fill_deadline=1_700_000_000)
+    order = with_output(order, amount=0)
+    request = permit2_request(intake.network, order, request_id="x" * 65)
+    request.ClearField("signature")
+    request.ClearField("type")
+    response = await _validate(intake, request)
+    assert _told(response) == {
+        ("MISSING_FIELD", "signature"),
+        ("MISSING_FIELD", "type"),
+        ("TOO_LARGE", "request_id"),
+        ("ZERO_AMOUNT", "order.outputs[0].amount"),
+        ("INSUFFICIENT_VALID_TO", "order.fill_deadline"),
+    }
+    assert response.intent_id == format_intent_id(id_of(intake.network, order))
+    error = await refused(intake.stub.SubmitIntent(request))
+    assert violations_of(error) == _told(response)
+    assert await intake.is_empty()
+
+
+async def test_validate_intent__order_that_cannot_be_read__tells_of_the_form_alone(intake: Intake) -> None:
+    request = permit2_request(intake.network, make_order(intake.network.chains[0], fill_deadline=1_700_000_000))
+    request.order.nonce = str(2**256)
+    request.ClearField("type")
+    response = await _validate(intake, request)
+    assert _told(response) == {("MISSING_FIELD", "type"), ("INVALID_FIELD", "order.nonce")}
     assert response.intent_id == ""
 
 

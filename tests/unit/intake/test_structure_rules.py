@@ -104,25 +104,34 @@ def _requests(draw: st.DrawFn) -> SubmitIntentRequest:
 def test_structure__what_is_read__breaks_no_rule(request_: SubmitIntentRequest) -> None:
     read = STRUCTURE.read(request_)
     violations = VALIDATOR.violations(request_)
+    broken = {violation.field for violation in violations}
     if isinstance(read, Candidate):
-        assert violations == ()
+        assert {finding.field for finding in read.form} == broken
+        assert not any(field.startswith("order") for field in broken)
     else:
-        assert read
-        if violations:
-            assert {finding.field for finding in read} == {violation.field for violation in violations}
+        found = {finding.field for finding in read}
+        assert found >= broken
+        assert any(field.startswith("order") for field in found)
+        # Numbers that no rule of the protos can bound.
+        assert all(field.startswith("order.") for field in found - broken)
+        if any(field.startswith("order") for field in broken):
+            assert found == broken
 
 
 def test_structure__request_id_with_a_zero_character__is_refused() -> None:
     request = permit2_request(NETWORK, make_order(ALPHA), request_id="a\x00b")
     read = STRUCTURE.read(request)
-    assert isinstance(read, list), "PostgreSQL stores no such text"
-    assert [(finding.field, finding.reason) for finding in read] == [
+    assert isinstance(read, Candidate)
+    assert read.admissible() is None, "PostgreSQL stores no such text"
+    assert [(finding.field, finding.reason) for finding in read.form] == [
         ("request_id", ErrorReason.ERROR_REASON_INVALID_FIELD)
     ]
 
 
 def test_structure__sound_request__is_read() -> None:
-    assert isinstance(STRUCTURE.read(SOUND), Candidate)
+    read = STRUCTURE.read(SOUND)
+    assert isinstance(read, Candidate)
+    assert read.admissible() is not None
 
 
 def test_items__most_in_a_message__are_as_many_as_the_protos_allow() -> None:

@@ -37,13 +37,16 @@ class Pipeline:
         self._clock = clock
 
     def read(self, request: SubmitIntentRequest) -> Candidate | list[Finding]:
-        """Layer 1: the candidate, or everything wrong with the request's form."""
+        """Layer 1: the candidate, or everything wrong with the request's form where no order can be read."""
         return self._structure.read(request)
 
     def shape(self, candidate: Candidate) -> list[Finding]:
-        """Layer 2, and whether the signature is one at all. Nothing found: `candidate.admissible()` is not None."""
+        """Layer 2, and whether the signature is one at all.
+
+        Nothing found, and the form without fault: `candidate.admissible()` is not None.
+        """
         findings = check_shape(candidate, self._network, self._policy())
-        if candidate.signature is None:
+        if candidate.signature is None and all(fault.field != "signature" for fault in candidate.form):
             reason = ErrorReason.ERROR_REASON_INVALID_SIGNATURE
             findings.append(Finding("signature", reason, candidate.signature_fault))
         return findings

@@ -16,6 +16,7 @@ from intentmesh.v1.intent_pb2 import IntentType
 
 _amount = attrgetter("amount")
 _SWAP, _BRIDGE = IntentType.INTENT_TYPE_SWAP, IntentType.INTENT_TYPE_BRIDGE
+_TYPES = frozenset((_SWAP, _BRIDGE, IntentType.INTENT_TYPE_TRANSFER))
 # Each returns what it found; an order without faults, the usual one, costs no generator.
 ShapeCheck = Callable[[Candidate, NetworkConfig, Policy], Sequence[Finding]]
 
@@ -63,7 +64,8 @@ def type_is_the_declared_one(candidate: Candidate, _: NetworkConfig, __: Policy)
                         "A swap must not buy a token that it sells.",
                     ),
                 )
-    if declared == derived:
+    # What is no type at all is a fault of form.
+    if declared == derived or declared not in _TYPES:
         return ()
     declared_name, derived_name = _type_name(declared), _type_name(derived)
     return (

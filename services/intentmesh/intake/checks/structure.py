@@ -1,5 +1,7 @@
 """Layer 1: the message is well formed. The rules stand in the protos; numbers beyond uint256 are found in reading."""
 
+from collections.abc import Sequence
+
 from intentmesh.chain.config import NetworkConfig
 from intentmesh.domain.convert import InvalidOrder, order_from_proto, read_order
 from intentmesh.domain.errors import FieldViolation
@@ -24,13 +26,16 @@ class StructureCheck:
         self._network = network
 
     def read(self, request: SubmitIntentRequest) -> Candidate | list[Finding]:
-        """The candidate, or everything that is wrong with the request's form."""
+        """The candidate, or everything that is wrong with the request's form where that leaves no order to look at."""
+        form: Sequence[Finding] = ()
         try:
-            order = read_order(request.order) if _is_plain(request) else self._read_with_rules(request)
+            order = read_order(request.order) if _is_plain(request) else None
         except ValueError:
-            order = self._read_with_rules(request)
-        if isinstance(order, list):
-            return order
+            order = None
+        if order is None:
+            order, form = self._read_with_rules(request)
+        if order is None:
+            return list(form)
         origin = find_origin(self._network, order)
         signature, fault = _read_signature(request.signature)
         return Candidate(
@@ -42,16 +47,18 @@ class StructureCheck:
             origin=origin,
             destination=find_destination(self._network, order),
             intent_id=intent_id_of(order, origin),
+            form=form,
         )
 
-    def _read_with_rules(self, request: SubmitIntentRequest) -> Order | list[Finding]:
-        violations = self._validator.violations(request)
-        if violations:
-            return [_finding(violation) for violation in violations]
+    def _read_with_rules(self, request: SubmitIntentRequest) -> tuple[Order | None, Sequence[Finding]]:
+        """The order, if it can be read, and every fault of form."""
+        found = [_finding(violation) for violation in self._validator.violations(request)]
+        if any(finding.field.partition(".")[0] == "order" for finding in found):
+            return None, found
         try:
-            return order_from_proto(request.order)
+            return order_from_proto(request.order), found
         except InvalidOrder as error:
-            return [_finding(violation) for violation in error.violations]
+            return None, [*found, *map(_finding, error.violations)]
 
 
 def _is_plain(request: SubmitIntentRequest) -> bool:
