@@ -1,5 +1,6 @@
 """Manifests and settings know each other's names: a typing mistake would only show in a cluster."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,17 @@ def test_manifest__its_environment__is_what_the_service_takes(name: str, monkeyp
 
 def test_manifest__shared_environment__is_known_to_some_service() -> None:
     assert _shared().keys() <= {variable for kind in DEPLOYMENTS.values() for variable in _variables(kind)}
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_manifest__whole_network_of_proxies__names_no_principals(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any pod of that network could call itself an operator."""
+    for variable, value in (_shared() | _own(name)).items():
+        monkeypatch.setenv(variable, value)
+    settings = load_settings(DEPLOYMENTS[name])
+    networks = [ip_network(network) for network in settings.trusted_proxies]
+    assert any(network.num_addresses > 1 for network in networks)
+    assert not settings.trust_proxy_principals
 
 
 def test_manifest__grace_of_the_service__ends_before_the_kubelet_kills() -> None:
