@@ -54,7 +54,6 @@ class Acceptor:
             intent_id=admissible.intent_id,
             user=order.user,
             type=admissible.intent_type,
-            state=ACCEPTED,
             order_payload=order_to_proto(order).SerializeToString(),
             input_settler=admissible.origin.input_settler,
             origin_chain_id=order.origin_chain_id,

@@ -57,28 +57,33 @@ async def insert_intents(
     Returns the ids that were stored; the others' id or nonce is taken. Ids in a group must be distinct. Waits for
     transactions in flight that store the same ids or nonces; on a deadlock nothing of the group is stored.
     """
-    news = [new for new, _ in group]
+    columns = zip(*[_row(new, event) for new, event in group], strict=True)
     records = await conn.fetch(
-        _SQL["insert_intents"],
-        *(state.status, state.phase, state.obligation, message),
-        [new.intent_id for new in news],
-        [new.user for new in news],
-        [new.type for new in news],
-        [new.order_payload for new in news],
-        [new.input_settler for new in news],
-        [new.origin_chain_id for new in news],
-        [new.signature for new in news],
-        [None if new.permit2_nonce is None else str(new.permit2_nonce) for new in news],
-        [new.created_at for new in news],
-        [new.expires_at for new in news],
-        [new.source for new in news],
-        [new.ip for new in news],
-        [new.user_agent for new in news],
-        ["{" + ",".join([f'"\\\\x{token.hex()}"' for token, _ in new.inputs]) + "}" for new in news],
-        ["{" + ",".join([str(amount) for _, amount in new.inputs]) + "}" for new in news],
-        [event for _, event in group],
+        _SQL["insert_intents"], *(state.status, state.phase, state.obligation, message), *map(list, columns)
     )
     return {record[0] for record in records}
+
+
+def _row(new: NewIntent, event: bytes) -> tuple[object, ...]:
+    """The parameters of `insert_intents` for one intent."""
+    return (
+        new.intent_id,
+        new.user,
+        new.type,
+        new.order_payload,
+        new.input_settler,
+        new.origin_chain_id,
+        new.signature,
+        None if new.permit2_nonce is None else str(new.permit2_nonce),
+        new.created_at,
+        new.expires_at,
+        new.source,
+        new.ip,
+        new.user_agent,
+        "{" + ",".join([f'"\\\\x{token.hex()}"' for token, _ in new.inputs]) + "}",
+        "{" + ",".join([str(amount) for _, amount in new.inputs]) + "}",
+        event,
+    )
 
 
 async def standing_of(conn: Connection, ids: Sequence[IntentId]) -> dict[IntentId, Standing]:

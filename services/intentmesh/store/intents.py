@@ -1,15 +1,14 @@
-"""Intents: storing them, reading them, and `apply`, the one way to change their state."""
+"""Intents: reading them, and `apply`, the one way to change their state. Storing them stands in `admission.py`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from intentmesh.domain.errors import AlreadyExists
 from intentmesh.domain.events import EventDetail, build_event
-from intentmesh.domain.lifecycle import IllegalTransition, State, accepted
+from intentmesh.domain.lifecycle import IllegalTransition, State
 from intentmesh.domain.types import Address, Bytes32, ChainId, IntentId, format_address, format_intent_id
 from intentmesh.store.pool import Connection
 from intentmesh.store.queries import load_queries
@@ -20,18 +19,10 @@ from intentmesh.v1.event_pb2 import IntentEvent, IntentEventType
 from intentmesh.v1.intent_pb2 import IntentStatus, IntentType
 
 _SQL = load_queries("intentmesh.store.queries", "intents")
-# An insert that met a holder which let go before we could name it is simply tried again.
-_INSERT_ATTEMPTS = 3
 
 
 class StaleRow(Exception):
     """Somebody changed the intent since the row was read: lock it, decide anew."""
-
-
-class NonceHeld(AlreadyExists):
-    """Another intent of the user holds the Permit2 nonce (DUPLICATE_NONCE, metadata `intent_id`)."""
-
-    default_reason = ErrorReason.ERROR_REASON_DUPLICATE_NONCE
 
 
 # Not frozen, though nobody changes them: freezing triples what making one costs.
@@ -52,9 +43,6 @@ class NewIntent:
     source: str = ""
     ip: str = ""
     user_agent: str = ""
-    state: State = field(default_factory=accepted)
-    # When the executor first looks at it; None: at once.
-    due_at: datetime | None = None
     # What the order takes from its user, by token of the origin chain.
     inputs: tuple[tuple[Address, int], ...] = ()
 
@@ -105,37 +93,6 @@ class RequestIdUse:
     intent_id: IntentId
 
 
-async def insert_intent(conn: Connection, new: NewIntent, event: IntentEvent) -> IntentRow | None:
-    """Store an intent, its first event (sequence 1) and its due execution. None: the id is stored already.
-
-    Waits for a transaction in flight that stores the same id or nonce. Raises NonceHeld; the transaction stays usable.
-    """
-    if event.sequence != 1:
-        raise ValueError("an intent's first event has sequence 1")
-    for _ in range(_INSERT_ATTEMPTS):
-        record = await conn.fetchrow(
-            _SQL["insert_intent"],
-            *_columns(new, event.message),
-            event.SerializeToString(),
-            new.due_at or new.created_at,
-            [token for token, _ in new.inputs],
-            [Decimal(amount) for _, amount in new.inputs],
-        )
-        if record is not None:
-            return intent_row(record)
-        if await get_intent(conn, new.intent_id) is not None:
-            return None
-        holder = None
-        if new.permit2_nonce is not None:
-            holder = await find_by_nonce(conn, new.origin_chain_id, new.user, new.permit2_nonce)
-        if holder is not None:
-            raise NonceHeld(
-                "another intent of this user holds the same Permit2 nonce; sign the order with a fresh one",
-                metadata={"intent_id": format_intent_id(holder)},
-            )
-    raise StaleRow(f"intent {format_intent_id(new.intent_id)} was stored and removed again and again")
-
-
 async def get_intent(conn: Connection, intent_id: IntentId) -> IntentRow | None:
     """One intent, not locked."""
     record = await conn.fetchrow(_SQL["get_intent"], intent_id)
@@ -157,11 +114,6 @@ async def find_by_nonce(conn: Connection, origin_chain_id: ChainId, user: Addres
 async def find_by_transaction(conn: Connection, transaction_hash: bytes) -> list[IntentId]:
     """The intents that the transaction (32 bytes of hash) did something for."""
     return [IntentId(record[0]) for record in await conn.fetch(_SQL["find_by_transaction"], transaction_hash)]
-
-
-async def count_open(conn: Connection, user: Address) -> int:
-    """How many intents of a user have not ended."""
-    return int(await conn.fetchval(_SQL["count_open"], user))
 
 
 async def list_intents(
@@ -243,28 +195,6 @@ def to_proto(
             attempts=row.attempts,
         ),
         metadata=intent_pb2.IntentMetadata(source=row.source, ip=row.ip, user_agent=row.user_agent),
-    )
-
-
-async def claim_request_id(
-    conn: Connection, principal: str, request_id: str, body_hash: Bytes32, intent_id: IntentId
-) -> RequestIdUse | None:
-    """Take a request id of a principal. None: it is the caller's now; else what it was used for before."""
-    if await conn.fetchval(_SQL["claim_request_id"], principal, request_id, body_hash, intent_id):
-        return None
-    record = await conn.fetchrow(_SQL["get_request_id"], principal, request_id)
-    if record is None:
-        raise StaleRow(f"request id {request_id!r} was removed while it was read")
-    return RequestIdUse(Bytes32(record["body_hash"]), IntentId(record["intent_id"]))
-
-
-def _columns(new: NewIntent, message: str) -> Sequence[object]:
-    nonce = None if new.permit2_nonce is None else Decimal(new.permit2_nonce)
-    state = new.state
-    return (
-        *(new.intent_id, new.user, new.type, state.status, state.phase, state.obligation, new.order_payload),
-        *(new.input_settler, new.origin_chain_id, new.signature, nonce, new.created_at, new.expires_at),
-        *(message, new.source, new.ip, new.user_agent),
     )
 
 

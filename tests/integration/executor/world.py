@@ -36,7 +36,7 @@ from intentmesh.embedded.probes import json_rpc
 from intentmesh.executor import bootstrap
 from intentmesh.executor.settings import ExecutorSettings
 from intentmesh.rpc.server import Running, serving
-from intentmesh.store import events, executions, intents
+from intentmesh.store import admission, events, executions, intents
 from intentmesh.store.intents import NewIntent
 from intentmesh.store.pool import Pool
 from intentmesh.store.rows import IntentRow
@@ -218,7 +218,7 @@ async def submit(pool: Pool, order: Order, network: NetworkConfig) -> IntentId:
         message="Accepted.",
     )
     async with pool.acquire() as conn:
-        assert await intents.insert_intent(conn, new, event) is not None
+        assert await admission.insert_intents(conn, accepted(), "Accepted.", [(new, event.SerializeToString())])
     return new.intent_id
 
 

@@ -137,7 +137,7 @@ async def test_update_execution__parts__keeps_the_rest(pool: Pool) -> None:
 
 async def test_list_executions__pages__longest_waiting_first(pool: Pool) -> None:
     now = datetime.now(UTC)
-    rows = [await store_intent(pool, due_at=now - timedelta(seconds=s)) for s in (1, 5, 3)]
+    rows = [await store_intent(pool, created_at=now - timedelta(seconds=s)) for s in (1, 5, 3)]
     async with pool.acquire() as conn:
         first = await executions.list_executions(conn, None, 2)
         assert first[-1].due_at is not None

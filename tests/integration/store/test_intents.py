@@ -4,10 +4,11 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from intentmesh.domain.lifecycle import IllegalTransition
-from intentmesh.domain.types import Bytes32, IntentId
-from intentmesh.store import events, executions, intents
-from intentmesh.store.intents import IntentFilter, NonceHeld, PageKey, StaleRow
+from intentmesh.domain.lifecycle import IllegalTransition, accepted
+from intentmesh.domain.types import Address, Bytes32, IntentId
+from intentmesh.store import admission, events, executions, intents
+from intentmesh.store.admission import NonceKey, RequestKey
+from intentmesh.store.intents import IntentFilter, PageKey, RequestIdUse, StaleRow
 from intentmesh.store.pool import Pool
 from intentmesh.store.rows import IntentRow
 from intentmesh.v1.event_pb2 import IntentEvent
@@ -17,8 +18,8 @@ from tests.fixtures.intents import (
     ALICE,
     BOB,
     COMPLETED,
-    accepted_event,
     commit_change,
+    insert,
     new_intent,
     store_intent,
     transition,
@@ -26,15 +27,15 @@ from tests.fixtures.intents import (
 )
 
 
-async def test_insert_intent__one_id_concurrently__is_stored_once_with_event_and_work(pool: Pool) -> None:
+async def test_insert_intents__one_id_concurrently__is_stored_once_with_event_and_work(pool: Pool) -> None:
     new = new_intent(permit2_nonce=7)
 
-    async def insert() -> IntentRow | None:
-        async with pool.acquire() as conn, conn.transaction():
-            return await intents.insert_intent(conn, new, accepted_event(new))
+    async def store() -> set[IntentId]:
+        async with pool.acquire() as conn:
+            return await insert(conn, new)
 
-    results = await asyncio.gather(*(insert() for _ in range(12)))
-    assert sum(row is not None for row in results) == 1
+    results = await asyncio.gather(*(store() for _ in range(12)))
+    assert sorted(results, key=len) == [set()] * 11 + [{new.intent_id}]
     async with pool.acquire() as conn:
         assert [e.sequence for e in await events.read_events(conn, new.intent_id, 0, 10)] == [1]
         work = await executions.get_execution(conn, new.intent_id)
@@ -42,46 +43,54 @@ async def test_insert_intent__one_id_concurrently__is_stored_once_with_event_and
         assert work.due_at == new.created_at
 
 
-async def test_insert_intent__reads_back_what_was_stored(pool: Pool) -> None:
-    new = new_intent(permit2_nonce=2**256 - 1, source="user:x", ip="10.0.0.1", user_agent="test")
-    async with pool.acquire() as conn, conn.transaction():
-        row = await intents.insert_intent(conn, new, accepted_event(new))
-        assert row == await intents.get_intent(conn, new.intent_id)
+async def test_insert_intents__groups_with_common_intents_concurrently__store_each_once(pool: Pool) -> None:
+    news = [new_intent(permit2_nonce=number) for number in range(40)]
+
+    async def store(start: int) -> set[IntentId]:
+        # Rotated, so that without an order of its own each group would lock the intents in another one.
+        async with pool.acquire() as conn:
+            return await insert(conn, *news[start:], *news[:start])
+
+    results = await asyncio.gather(*(store(5 * turn) for turn in range(8)))
+    assert sum(map(len, results)) == 40
+    assert set().union(*results) == {new.intent_id for new in news}
+
+
+async def test_insert_intents__reads_back_what_was_stored(pool: Pool) -> None:
+    inputs = ((Address(b"\x0a" * 20), 2**256 - 1), (Address(b"\x0b" * 20), 1))
+    new = new_intent(
+        permit2_nonce=2**256 - 1, source="user:x", ip="10.0.0.1", user_agent='a "quoted" {1}', inputs=inputs
+    )
+    async with pool.acquire() as conn:
+        assert await insert(conn, new) == {new.intent_id}
+        row = await intents.get_intent(conn, new.intent_id)
+        open_now = (await admission.open_of_users(conn, [new.user]))[new.user]
     assert row is not None
-    for name in (
-        "intent_id",
-        "user",
-        "type",
-        "state",
-        "order_payload",
-        "input_settler",
-        "origin_chain_id",
-        "signature",
-    ):
+    for name in ("intent_id", "user", "type", "order_payload", "input_settler", "origin_chain_id", "signature"):
         assert getattr(row, name) == getattr(new, name)
+    assert row.state == accepted()
     assert (row.permit2_nonce, row.sequence, row.source) == (2**256 - 1, 1, "user:x")
+    assert open_now.reserved == {(new.origin_chain_id, token): amount for token, amount in inputs}
     pb = intents.to_proto(row)
     assert pb.order.nonce == "7"
     assert pb.metadata.ip == "10.0.0.1"
+    assert pb.metadata.user_agent == new.user_agent
     assert pb.execution.total_cost == "0"
 
 
-async def test_insert_intent__nonce_held_concurrently__is_refused_and_names_the_holder(pool: Pool) -> None:
-    async def insert() -> IntentId:
-        new = new_intent(permit2_nonce=7)
-        async with pool.acquire() as conn, conn.transaction():
-            await intents.insert_intent(conn, new, accepted_event(new))
-        return new.intent_id
+async def test_insert_intents__nonce_held_concurrently__is_stored_once_and_the_holder_is_known(pool: Pool) -> None:
+    async def store() -> set[IntentId]:
+        async with pool.acquire() as conn:
+            return await insert(conn, new_intent(permit2_nonce=7))
 
-    results = await asyncio.gather(*(insert() for _ in range(8)), return_exceptions=True)
-    stored = [r for r in results if isinstance(r, bytes)]
-    refused = [r for r in results if isinstance(r, NonceHeld)]
-    assert len(stored) == 1
-    assert len(refused) == 7
-    assert {r.metadata["intent_id"] for r in refused} == {"0x" + stored[0].hex()}
+    results = await asyncio.gather(*(store() for _ in range(8)))
+    (holder,) = set().union(*results)
+    key = NonceKey(new_intent().origin_chain_id, ALICE, 7)
+    async with pool.acquire() as conn:
+        assert await admission.nonce_holders(conn, [key]) == {key: holder}
 
 
-async def test_insert_intent__nonce_of_another_user_chain_or_ended_intent__is_free(pool: Pool) -> None:
+async def test_insert_intents__nonce_of_another_user_chain_or_ended_intent__is_free(pool: Pool) -> None:
     first = await store_intent(pool, permit2_nonce=7)
     await store_intent(pool, permit2_nonce=7, user=BOB)
     await store_intent(pool, permit2_nonce=7, origin_chain_id=31338)
@@ -92,11 +101,11 @@ async def test_insert_intent__nonce_of_another_user_chain_or_ended_intent__is_fr
     await store_intent(pool, permit2_nonce=7)
 
 
-async def test_insert_intent__nonce_of_a_completed_intent__is_refused(pool: Pool) -> None:
+async def test_insert_intents__nonce_of_a_completed_intent__is_refused(pool: Pool) -> None:
     first = await store_intent(pool, permit2_nonce=7)
     await commit_change(pool, first.intent_id, COMPLETED)
-    with pytest.raises(NonceHeld):
-        await store_intent(pool, permit2_nonce=7)
+    async with pool.acquire() as conn:
+        assert await insert(conn, new_intent(permit2_nonce=7)) == set()
 
 
 async def test_apply__concurrently__sequences_are_dense_and_events_agree_with_rows(pool: Pool) -> None:
@@ -178,17 +187,17 @@ async def test_list_intents__filters__all_hold(pool: Pool) -> None:
     async with pool.acquire() as conn:
         pending = await intents.list_intents(conn, IntentFilter(statuses=(IntentStatus.INTENT_STATUS_PENDING,)))
         early = await intents.list_intents(conn, IntentFilter(created_to=row.created_at))
-        assert await intents.count_open(conn, ALICE) == 1
+        assert (await admission.open_of_users(conn, [ALICE]))[ALICE].count == 1
     assert [r.intent_id for r in pending] == [row.intent_id]
     assert early == []
 
 
-async def test_claim_request_id__used_before__tells_for_what(pool: Pool) -> None:
+async def test_claim_request_ids__used_before__tells_for_what(pool: Pool) -> None:
     first, other = IntentId(b"\x01" * 32), IntentId(b"\x02" * 32)
     body = Bytes32(b"\x0b" * 32)
+    ours, theirs = RequestKey("user:a", "r"), RequestKey("user:b", "r")
     async with pool.acquire() as conn, conn.transaction():
-        assert await intents.claim_request_id(conn, "user:a", "r", body, first) is None
-        used = await intents.claim_request_id(conn, "user:a", "r", body, other)
-        assert used is not None
-        assert (used.intent_id, used.body_hash) == (first, body)
-        assert await intents.claim_request_id(conn, "user:b", "r", body, other) is None
+        assert await admission.claim_request_ids(conn, {ours: RequestIdUse(body, first)}) == {ours}
+        assert await admission.claim_request_ids(conn, {ours: RequestIdUse(body, other)}) == set()
+        assert await admission.get_request_ids(conn, [ours]) == {ours: RequestIdUse(body, first)}
+        assert await admission.claim_request_ids(conn, {theirs: RequestIdUse(body, other)}) == {theirs}

@@ -1,20 +1,3 @@
--- name: insert_intent
--- Stores an intent with its first event and its work, or nothing when its id or its nonce is taken.
-WITH stored AS (
-    INSERT INTO intents (intent_id, user_address, type, status, phase, obligation, sequence, order_payload, input_settler,
-                         origin_chain_id, signature, permit2_nonce, created_at, updated_at, expires_at, message, source, ip,
-                         user_agent, input_tokens, input_amounts)
-    VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, $12, $13, $14, $15, $16, $17, $20, $21)
-    ON CONFLICT DO NOTHING
-    RETURNING *
-), told AS (
-    INSERT INTO intent_events (intent_id, sequence, payload, created_at)
-    SELECT intent_id, 1, $18, created_at FROM stored
-), work AS (
-    INSERT INTO executions (intent_id, due_at) SELECT intent_id, $19 FROM stored
-)
-SELECT * FROM stored;
-
 -- name: insert_intents
 -- Stores a group of intents of one state, each with its first event and its work; answers with the ids that were stored. In
 -- the order of their ids, so that two groups with common intents wait for each other instead of deadlocking. Numbers beyond
@@ -71,10 +54,6 @@ WHERE origin_chain_id = $1 AND user_address = $2 AND permit2_nonce = $3 AND (sta
 -- The intents that a transaction did something for; one can serve several.
 SELECT DISTINCT intent_id FROM intent_transactions WHERE hash = $1;
 
--- name: count_open
--- How many intents of a user have not ended.
-SELECT count(*) FROM intents WHERE user_address = $1 AND status IN (1, 2);
-
 -- name: open_of_users
 -- How many intents of some users have not ended (token NULL), and what those that are not in escrow yet may still take.
 WITH open AS MATERIALIZED (
@@ -117,12 +96,6 @@ WITH changed AS (
 )
 SELECT * FROM changed;
 
--- name: claim_request_id
--- Takes a request id; returns nothing when somebody has it.
-INSERT INTO request_ids (principal, request_id, body_hash, intent_id) VALUES ($1, $2, $3, $4)
-ON CONFLICT DO NOTHING
-RETURNING true;
-
 -- name: claim_request_ids
 -- Takes some request ids; returns those that nobody had.
 INSERT INTO request_ids (principal, request_id, body_hash, intent_id)
@@ -140,7 +113,3 @@ FROM unnest($1::text[], $2::text[]) AS asked (principal, request_id) JOIN reques
 -- Lets go of request ids whose order was refused after all.
 DELETE FROM request_ids r USING unnest($1::text[], $2::text[]) AS t (principal, request_id)
 WHERE r.principal = t.principal AND r.request_id = t.request_id;
-
--- name: get_request_id
--- What a request id was used for.
-SELECT body_hash, intent_id FROM request_ids WHERE principal = $1 AND request_id = $2;
