@@ -23,6 +23,9 @@ SETTINGS = {
     "user_intents_per_15_minutes": "10000000",
     # Registrations are signed before the campaign and sent in the course of it.
     "registration_window_seconds": "7200",
+    # What is kept of the newest events is bounded; here it is full before growth is judged.
+    "feed_events_kept": "1000",
+    "idle_histories_kept": "50",
 }
 """Of the mesh under attack."""
 
