@@ -25,6 +25,9 @@ SETTINGS = {
     "watches_per_minute": "10000000",
     # Registrations are signed before the campaign and sent in the course of it.
     "registration_window_seconds": "7200",
+    # What is kept of the newest events is bounded; here it is full before growth is judged.
+    "feed_events_kept": "1000",
+    "idle_histories_kept": "50",
 }
 """Of the mesh under attack."""
 

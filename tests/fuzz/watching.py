@@ -26,8 +26,8 @@ _BUGS = re.compile(
     re.MULTILINE,
 )
 
-MEANINGFUL_INPUTS = 50_000
-"""Below, the caches are still filling and a slope says nothing."""
+MEANINGFUL_INPUTS = 150_000
+"""Below, caches still fill, each server has had some thousand inputs only, and a slope over them says nothing."""
 WARM_UP_SHARE = 0.4
 """Caches, pools and allocators fill first; the slope is taken over the rest of the run."""
 PARTS = 3

@@ -5,6 +5,7 @@ import importlib
 import sys
 
 import click
+import structlog
 
 # name: (module, what `--help` lists)
 COMMANDS = {
@@ -53,6 +54,8 @@ class _LazyGroup(click.Group):
 @click.version_option(package_name="intentmesh")
 def main() -> None:
     """Intent Mesh: signed intents in, settled transactions out, every change streamed."""
+    # Standard output is for answers, with --json for programs; a service sets up logs of its own.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 if __name__ == "__main__":

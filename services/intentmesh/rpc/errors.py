@@ -119,7 +119,8 @@ def as_mesh_error(error: BaseException, trace_id: str) -> MeshError:
         return _dependency(ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE, "a cache did not answer; try again")
     if isinstance(error, grpc.aio.AioRpcError) and error.code() in _TRANSIENT:
         return _dependency(ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE, "another service did not answer; try again")
-    if isinstance(error, ConnectionError | socket.gaierror | TimeoutError | asyncio.TimeoutError):
+    # A call of ours on a channel that is closed ends as cancelled.
+    if isinstance(error, ConnectionError | socket.gaierror | TimeoutError | asyncio.CancelledError):
         return _dependency(
             ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE, "a dependency did not answer in time; try again"
         )

@@ -167,13 +167,19 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                     if isinstance(request, _Refused):
                         raise request.error  # noqa: TRY301 (the mapping below is the point)
                     return await self._with_deadline(method, context, run)
-                except asyncio.CancelledError:
-                    if not self._tracker.was_ended():
+                except asyncio.CancelledError as error:
+                    if self._tracker.was_ended():
+                        _forget_cancellation()
+                        code = grpc.StatusCode.UNAVAILABLE
+                        await _abort(context, _draining())
+                    if _is_cancelled():
                         code = _code_of_cancellation(context)
                         raise
-                    _forget_cancellation()
-                    code = grpc.StatusCode.UNAVAILABLE
-                    await _abort(context, _draining())
+                    # Not this call was cancelled, but something that its handler waited for (a channel that is closed
+                    # does that). grpc would take it for the caller's own wish, send nothing, and let the caller wait.
+                    told = _translate(method, error, trace_id)
+                    code = status_code(told)
+                    await _abort(context, told)
                 except (grpc.aio.AbortError, grpc.aio.InternalError):
                     # The handler has aborted by itself, or the client is gone in the middle of a write.
                     code = _code_set(context)
@@ -216,7 +222,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
             raise DeadlineExceeded(f"not done within {self._max_call_seconds:g} s") from None
 
 
-def _translate(method: _Method, error: Exception, trace_id: str) -> MeshError:
+def _translate(method: _Method, error: BaseException, trace_id: str) -> MeshError:
     told = as_mesh_error(error, trace_id)
     if status_code(told) is grpc.StatusCode.INTERNAL:
         log.error("call_failed", rpc=method.path, exc_info=error)
@@ -242,6 +248,12 @@ def _draining() -> MeshError:
     reason = ErrorReason.ERROR_REASON_DRAINING
     message = "the server is stopping; another replica will answer"
     return Unavailable(message, reason=reason, retry_after=DRAIN_RETRY_SECONDS)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody wants the current task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _forget_cancellation() -> None:

@@ -55,9 +55,12 @@ class SolverChannels:
         return solver_service_pb2_grpc.SolverServiceStub(channel)
 
     async def keep_only(self, endpoints: Collection[str]) -> None:
-        """Close the channels to all others."""
-        for endpoint in [known for known in self._channels if known not in endpoints]:
-            await self._channels.pop(endpoint).close()
+        """Close the channels to all others, once the calls that run on them have ended.
+
+        A solver that registers is asked before it is on any roster, and one that leaves may be in an auction.
+        """
+        dropped = [self._channels.pop(known) for known in list(self._channels) if known not in endpoints]
+        await asyncio.gather(*(channel.close(CAPABILITIES_TIMEOUT_SECONDS) for channel in dropped))
 
     async def close(self) -> None:
         """Close all."""

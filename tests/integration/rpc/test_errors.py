@@ -304,3 +304,17 @@ async def test_metadata_set_by_a_handler__then_an_error__arrives_with_it() -> No
     caught = await unary_error(Limited())
     assert dict(caught.trailing_metadata())["ratelimit-remaining"] == "0"
     assert mesh_error_from_rpc(caught).retry_after == 2.0
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_cancellation_inside_the_handler__that_its_caller_did_not_ask_for__is_unavailable(streamed: bool) -> None:
+    """Something that the handler waits for was cancelled: a channel that is closed does that to its calls."""
+    error = asyncio.CancelledError()
+    async with status_server(Raising(error)) as running, open_channel(running.target) as channel:
+        stub = StatusServiceStub(channel)
+        # Not by its own deadline, which would come after 30 s.
+        async with asyncio.timeout(5):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await (stub.WatchIntent(WATCH).read() if streamed else stub.GetIntentStatus(ASK))
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert mesh_error_from_rpc(caught.value).reason == ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE
