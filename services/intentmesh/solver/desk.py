@@ -8,7 +8,7 @@ import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from intentmesh.domain.convert import order_from_proto
-from intentmesh.domain.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound, Unavailable
+from intentmesh.domain.errors import FieldViolation, InvalidArgument, NotFound, Unavailable
 from intentmesh.domain.order import Order, order_id
 from intentmesh.domain.types import (
     Address,
@@ -22,6 +22,7 @@ from intentmesh.domain.types import (
 )
 from intentmesh.solver import metrics
 from intentmesh.solver.appraisal import Appraiser, needs
+from intentmesh.solver.awards import AwardBook, stale
 from intentmesh.solver.bell import Bell
 from intentmesh.solver.crew import Crew
 from intentmesh.solver.declined import Declined
@@ -53,6 +54,7 @@ class Desk:
     def __init__(
         self,
         store: JobStore,
+        awards: AwardBook,
         appraiser: Appraiser,
         inventory: Inventory,
         filler: Filler,
@@ -64,6 +66,7 @@ class Desk:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._awards = awards
         self._appraiser = appraiser
         self._inventory = inventory
         self._filler = filler
@@ -102,16 +105,19 @@ class Desk:
     async def take(self, request: pb.ExecuteRequest) -> Job:
         """Take on an award, or attach to it where it is known. The answer is the job under that award.
 
-        Raises FailedPrecondition STALE_AWARD for an award lower than a known one, InvalidArgument for a request that
-        contradicts itself, Unavailable while the service closes.
+        Raises FailedPrecondition STALE_AWARD for an award lower than a known one, PermissionDenied for one that the
+        mesh has not made, InvalidArgument for a request that contradicts itself, Unavailable while the service closes,
+        and other MeshErrors while the mesh cannot be asked.
         """
         self._refuse_when_closed()
         order, intent_id = _checked(request)
         known = await self._store.get(intent_id)
         if known is None or known.award_number < request.award_number:
+            # Whoever could raise the number at will would have the mesh's own award refused as stale.
+            await self._awards.check(request)
             known = await self._take_new(request, order, intent_id, known)
         if known.award_number > request.award_number:
-            raise _stale(known.award_number)
+            raise stale(known.award_number)
         return known
 
     async def follow(self, job: Job) -> AsyncGenerator[pb.ExecuteResponse, None]:
@@ -126,7 +132,7 @@ class Desk:
                 if current is None:
                     raise NotFound(f"intent {format_intent_id(job.intent_id)} is not known here any more")
                 if current.award_number != job.award_number:
-                    raise _stale(current.award_number)
+                    raise stale(current.award_number)
                 if current.ended and current.update_number == seen:
                     return
                 self._refuse_when_closed()
@@ -233,11 +239,3 @@ def _checked(request: pb.ExecuteRequest) -> tuple[Order, IntentId]:
 def _invalid(field: str, message: str) -> InvalidArgument:
     violation = FieldViolation(field, reasons.ERROR_REASON_INVALID_FIELD, message)
     return InvalidArgument(f"{field} {message}", violations=(violation,))
-
-
-def _stale(newest: int) -> FailedPrecondition:
-    return FailedPrecondition(
-        f"award {newest} of this intent is newer",
-        reason=reasons.ERROR_REASON_STALE_AWARD,
-        metadata={"award_number": str(newest)},
-    )

@@ -42,6 +42,11 @@ class SolverServiceStub:
 
     Idempotent per intent: calling again attaches to the running work and replays its updates from the first on. A cut stream
     does not stop the work. `award_number` only rises; a lower one is refused with STALE_AWARD.
+
+    Anybody may call this, and orders are public, so a solver believes an award it does not know only when it is the newest one that
+    ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
+    refuses others with NOT_ALLOWED (or STALE_AWARD) and keeps nothing of them. The mesh promises that an award can be read
+    there before its Execute is called.
     The mesh trusts no update: it looks at the chains.
     """
 
@@ -59,6 +64,11 @@ class SolverServiceAsyncStub(SolverServiceStub):
 
     Idempotent per intent: calling again attaches to the running work and replays its updates from the first on. A cut stream
     does not stop the work. `award_number` only rises; a lower one is refused with STALE_AWARD.
+
+    Anybody may call this, and orders are public, so a solver believes an award it does not know only when it is the newest one that
+    ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
+    refuses others with NOT_ALLOWED (or STALE_AWARD) and keeps nothing of them. The mesh promises that an award can be read
+    there before its Execute is called.
     The mesh trusts no update: it looks at the chains.
     """
 
@@ -91,6 +101,11 @@ class SolverServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Idempotent per intent: calling again attaches to the running work and replays its updates from the first on. A cut stream
         does not stop the work. `award_number` only rises; a lower one is refused with STALE_AWARD.
+
+        Anybody may call this, and orders are public, so a solver believes an award it does not know only when it is the newest one that
+        ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
+        refuses others with NOT_ALLOWED (or STALE_AWARD) and keeps nothing of them. The mesh promises that an award can be read
+        there before its Execute is called.
         The mesh trusts no update: it looks at the chains.
         """
 
