@@ -80,7 +80,8 @@ class SolverServiceServicer:
         ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
         refuses others with NOT_ALLOWED (or STALE_AWARD) and keeps nothing of them. The mesh promises that an award can be read
         there before its Execute is called.
-        The mesh trusts no update: it looks at the chains.
+        The mesh trusts no update: it looks at the chains, a little sooner when an update tells of a stage that is new in this call. Once
+        every output is paid it hangs up, whatever the solver still has to do for its payment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,8 @@ class SolverServiceStub:
     ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
     refuses others with NOT_ALLOWED (or STALE_AWARD) and keeps nothing of them. The mesh promises that an award can be read
     there before its Execute is called.
-    The mesh trusts no update: it looks at the chains.
+    The mesh trusts no update: it looks at the chains, a little sooner when an update tells of a stage that is new in this call. Once
+    every output is paid it hangs up, whatever the solver still has to do for its payment.
     """
 
 @_typing.type_check_only
@@ -69,7 +70,8 @@ class SolverServiceAsyncStub(SolverServiceStub):
     ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
     refuses others with NOT_ALLOWED (or STALE_AWARD) and keeps nothing of them. The mesh promises that an award can be read
     there before its Execute is called.
-    The mesh trusts no update: it looks at the chains.
+    The mesh trusts no update: it looks at the chains, a little sooner when an update tells of a stage that is new in this call. Once
+    every output is paid it hangs up, whatever the solver still has to do for its payment.
     """
 
 class SolverServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -106,7 +108,8 @@ class SolverServiceServicer(metaclass=_abc_1.ABCMeta):
         ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
         refuses others with NOT_ALLOWED (or STALE_AWARD) and keeps nothing of them. The mesh promises that an award can be read
         there before its Execute is called.
-        The mesh trusts no update: it looks at the chains.
+        The mesh trusts no update: it looks at the chains, a little sooner when an update tells of a stage that is new in this call. Once
+        every output is paid it hangs up, whatever the solver still has to do for its payment.
         """
 
 def add_SolverServiceServicer_to_server(servicer: SolverServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
