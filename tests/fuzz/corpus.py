@@ -298,6 +298,7 @@ class Corpus:
                 signature=order.signature,
                 award_number=random.choice((1, 1, 2)),
                 quote=quote(order),
+                award_token=random.randbytes(32),
             )
 
         return {

@@ -86,6 +86,28 @@ class ChainClient:
         found = await self._request("eth_getTransactionByHash", wire.data(transaction_hash))
         return None if found is None else self._read(wire.transaction, found)
 
+    async def holder(self, sender: Address, nonce: int) -> SeenTransaction | None:
+        """The included transaction with this nonce; None while there is none.
+
+        Read from the block itself, so it is there as soon as the block is, whatever the node's indices know. Nodes need
+        the state of the blocks back to it: raises EndpointError where they no longer have it.
+        """
+        since, step = (await self.head()).number, 1
+        if await self.nonce(sender, since) <= nonce:
+            return None
+        # Most are in the newest blocks: back in growing steps, then between the last two.
+        while (before := max(since - step, -1)) >= 0 and await self.nonce(sender, before) > nonce:
+            since, step = before, 2 * step
+        while since - before > 1:
+            middle = (before + since) // 2
+            if await self.nonce(sender, middle) > nonce:
+                since = middle
+            else:
+                before = middle
+        block = await self._request("eth_getBlockByNumber", wire.block_tag(since), True)
+        included = [] if block is None else self._read(wire.transactions_of, block)
+        return next((one for one in included if (one.sender, one.nonce) == (sender, nonce)), None)
+
     async def logs(
         self,
         address: Address,

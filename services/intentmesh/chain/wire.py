@@ -65,6 +65,11 @@ def receipt(found: Any) -> Receipt:
     )
 
 
+def transactions_of(found: Any) -> list[SeenTransaction]:
+    """Of a block that was asked for with its transactions in full."""
+    return [transaction(one) for one in found["transactions"]]
+
+
 def transaction(found: Any) -> SeenTransaction:
     number = found.get("blockNumber")
     return SeenTransaction(

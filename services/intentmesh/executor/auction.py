@@ -1,5 +1,6 @@
 """The auction step: one round at the registry, and the award stored before its winner hears of it."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -26,6 +27,7 @@ from intentmesh.v1.intent_pb2 import IntentPhase
 log = structlog.get_logger(__name__)
 
 _LEAST_WAIT_SECONDS = 0.2
+_TOKEN_BYTES = 32
 
 
 class AuctionStep:
@@ -91,7 +93,7 @@ class AuctionStep:
 
     async def _award(self, work: Work, progress: Progress, auction: Auction) -> Work:
         quote = auction.winner
-        award = Award(work.row.award_number + 1, auction.auction_id, quote)
+        award = Award(work.row.award_number + 1, auction.auction_id, quote, secrets.token_bytes(_TOKEN_BYTES))
         step = Transition(
             advance(work.state, IntentPhase.INTENT_PHASE_AWARDED),
             f"Solver {quote.solver_id} has won with {_best_of(_quotes(auction))} and is being told.",
@@ -103,6 +105,7 @@ class AuctionStep:
             solver=quote.solver,
             output_amounts=quote.output_amounts,
             promised_fill_time=quote.fill_time,
+            token_hash=award.token_hash,
         )
         progress = replace(progress, attempts=0, fruitless_rounds=0, chain_trouble=False)
         return await self._journal.write(work, entries=[Entry(step, detail=detail)], progress=progress, award=award)

@@ -68,6 +68,7 @@ class AwardStep:
             award_number=award.number,
             quote=award.quote,
             already_opened=opened,
+            award_token=award.token,
         )
 
     def is_overdue(self, award: Award) -> bool:

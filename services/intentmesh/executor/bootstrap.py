@@ -21,6 +21,7 @@ from intentmesh.executor.journal import Journal
 from intentmesh.executor.machine import Machine, Pace, Steps
 from intentmesh.executor.observe import Observer
 from intentmesh.executor.refund import RefundStep
+from intentmesh.executor.reporting import Reporter
 from intentmesh.executor.servicer import ExecutorServicer
 from intentmesh.executor.settings import ExecutorSettings
 from intentmesh.executor.worker import Worker, WorkerLimits
@@ -115,7 +116,7 @@ async def assemble(settings: ExecutorSettings, network: NetworkConfig) -> AsyncI
                 Attesters(attester_channels, settings.call_timeout_seconds), network, OracleMembers(clients)
             ),
             refund=RefundStep(senders, clients, alerts, time.time),
-            registry=registry,
+            reporter=Reporter(registry, journal, alerts),
             solvers=solvers,
         )
         pace = Pace(settings.chain_poll_seconds, settings.reconcile_seconds, settings.least_seconds)

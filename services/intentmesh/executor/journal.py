@@ -70,7 +70,7 @@ class Journal:
             row=row,
             order=order_from_proto(row.order()),
             progress=Progress.from_document(execution.state),
-            award=None if newest is None else Award(newest.award_number, newest.auction_id, newest.quote),
+            award=None if newest is None else _award(newest),
             transactions=_by_key(transactions),
             attestations=_by_output([(a.output_hash, a.attestation) for a in attestations]),
         )
@@ -208,7 +208,12 @@ def _stored_award(intent_id: IntentId, award: Award) -> executions.Award:
         solver=parse_address(award.quote.solver),
         quote=award.quote,
         state=_AWARD_OPEN,
+        token=award.token,
     )
+
+
+def _award(stored: executions.Award) -> Award:
+    return Award(stored.award_number, stored.auction_id, stored.quote, stored.token)
 
 
 def _by_key(transactions: Sequence[ChainTransaction]) -> dict[TransactionKey, ChainTransaction]:

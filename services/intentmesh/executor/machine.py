@@ -10,17 +10,17 @@ from enum import Enum, auto
 import structlog
 
 from intentmesh.chain.errors import ChainUnavailable
-from intentmesh.domain.errors import MeshError
 from intentmesh.executor.attestation import AttestationCollector, enough, needs_attestation
 from intentmesh.executor.auction import AuctionStep
 from intentmesh.executor.award import AwardStep
 from intentmesh.executor.evidence import Depth
-from intentmesh.executor.gateway import Registry, Solvers
+from intentmesh.executor.gateway import Solvers
 from intentmesh.executor.journal import Entry, Journal, Overtaken
 from intentmesh.executor.moves import Means, Move, next_move
 from intentmesh.executor.observe import Observer
 from intentmesh.executor.pace import rest_seconds
 from intentmesh.executor.refund import RefundStep
+from intentmesh.executor.reporting import Reporter
 from intentmesh.executor.stream import Attachment, Ending
 from intentmesh.executor.transitions import Transition
 from intentmesh.executor.work import Award, View, Work
@@ -82,7 +82,7 @@ class Steps:
     award: AwardStep
     attestations: AttestationCollector
     refund: RefundStep
-    registry: Registry
+    reporter: Reporter
     solvers: Solvers
 
 
@@ -152,14 +152,14 @@ class _Run:
         work, view = await self._steps.observer.look(work, fresh=ending is not None)
         work = await self._end_of_trouble(work)
         work = await self._attest(work, view)
-        work = await self._report(work)
+        work = await self._steps.reporter.report(work)
         now = self._clock()
         situation, means = work.situation(now), await self._means(work)
         match next_move(work.order, work.state, view.evidence, view.proven, situation, means, now):
             case Move.FINISH:
                 return await self._finish(work)
             case Move.FOLLOW:
-                return await self._follow(work)
+                return await self._follow(work, view)
             case Move.AUCTION:
                 await self._detach()
                 _, wait = await self._steps.auction.hold(work, view)
@@ -184,9 +184,13 @@ class _Run:
         await self._steps.journal.finish(work)
         return Next.DONE
 
-    async def _follow(self, work: Work) -> Turn:
-        """While a solver's stream is open, its news are worth holding the claim for; else the intent rests."""
-        if self._attachment is None or self._attachment.ending is not None or work.state.is_terminal:
+    async def _follow(self, work: Work, view: View) -> Turn:
+        """Held on to, with its stream, only while a reorganisation may soon make us drive it on; else the intent rests.
+
+        What is left to come may take long, a payment or the order's end, and other intents need the place.
+        """
+        shallow = view.proven.filled is Depth.SEEN and not work.state.is_terminal
+        if self._attachment is None or self._attachment.ending is not None or not shallow:
             return self._rest(work)
         await self._wait(self._pace.poll_seconds)
         return Next.AGAIN
@@ -241,19 +245,6 @@ class _Run:
             return work
         found = await collector.collect(work.intent_id, work.order, view.proven.fills, work.attestations)
         return await self._steps.journal.save_attestations(work, found)
-
-    async def _report(self, work: Work) -> Work:
-        """Tells the registry what became of awards. What it does not take now waits for the next look."""
-        kept = []
-        for outcome in work.progress.outcomes:
-            try:
-                await self._steps.registry.report(work.text_id, outcome)
-            except MeshError as error:
-                log.warning("outcome_not_reported", reason=ErrorReason.Name(error.reason), message=error.message)
-                kept.append(outcome)
-        if len(kept) == len(work.progress.outcomes):
-            return work
-        return await self._steps.journal.write(work, progress=replace(work.progress, outcomes=tuple(kept)))
 
     async def _trouble(self, work: Work, error: ChainUnavailable) -> Turn:
         """A chain did not answer: nothing is known, so nothing is decided; the intent says why it waits."""

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from intentmesh.chain.config import NetworkConfig
 from intentmesh.domain.convert import order_from_proto
 from intentmesh.domain.errors import FailedPrecondition, InvalidArgument, NotFound
+from intentmesh.domain.keccak import keccak
 from intentmesh.domain.order import output_hash
 from intentmesh.domain.types import IntentId, format_address, format_intent_id, parse_intent_id
 from intentmesh.executor.attestation import agreeing, needs_attestation
@@ -161,6 +162,7 @@ async def _message(conn: Connection, execution: ExecutionRow) -> pb.Execution | 
                 solver=format_address(award.solver),
                 output_amounts=award.quote.output_amounts,
                 promised_fill_time=award.quote.fill_time,
+                token_hash="0x" + keccak(award.token).hex(),
             )
         )
     return message

@@ -1,6 +1,7 @@
 """One attachment to a solver's work: reads the updates of one Execute call in the background.
 
-Updates are news, not evidence: each only makes the executor look at the chains sooner.
+Updates are news, not evidence: they only make the executor look at the chains sooner. One is news if it tells of a
+stage that no update of the call has told before, so however much a solver says, it is looked after a few times a call.
 """
 
 import asyncio
@@ -58,6 +59,7 @@ class Attachment:
         self._task: asyncio.Task[Ending] | None = None
         # The solver has answered under this award.
         self.delivered = False
+        self._furthest = -1
 
     @property
     def award_number(self) -> int:
@@ -87,7 +89,7 @@ class Attachment:
             async with self._solvers.execute(self._solver_id, self._request) as updates:
                 async for update in updates:
                     self.delivered = True
-                    self._news.set()
+                    self._tell_if_news(update)
                     log.debug("solver_update", stage=_stage_name(update), message=update.message)
                     if update.stage in _LAST_STAGES:
                         return _told(update)
@@ -101,6 +103,11 @@ class Attachment:
             return _ending(self._unclear(), error.reason, error.message)
         except MeshError as error:
             return _ending(self._unclear(), error.reason, error.message)
+
+    def _tell_if_news(self, update: ExecuteResponse) -> None:
+        if update.stage > self._furthest and update.stage in ExecuteStage.values():
+            self._furthest = update.stage
+            self._news.set()
 
     def _unclear(self) -> StreamEnd:
         return StreamEnd.CUT if self.delivered else StreamEnd.UNREACHED

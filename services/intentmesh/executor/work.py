@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from intentmesh.domain.keccak import keccak
 from intentmesh.domain.lifecycle import State
 from intentmesh.domain.order import Order
 from intentmesh.domain.types import Address, IntentId, format_intent_id, parse_address, to_bytes32
@@ -28,6 +29,13 @@ class Award:
     number: int
     auction_id: str
     quote: Quote
+    # Told to the winner alone, so that it knows the mesh by it.
+    token: bytes
+
+    @property
+    def token_hash(self) -> str:
+        """What anybody may see of the token."""
+        return "0x" + keccak(self.token).hex()
 
     @property
     def solver_id(self) -> str:

@@ -18,6 +18,7 @@ from intentmesh.solver.achieving import Achiever
 from intentmesh.solver.appraisal import Appraiser, Policy
 from intentmesh.solver.approvals import Approvals
 from intentmesh.solver.attestations import ExecutorAttestations
+from intentmesh.solver.awards import ExecutorAwards
 from intentmesh.solver.bell import Bell
 from intentmesh.solver.crew import Crew
 from intentmesh.solver.desk import Desk
@@ -94,7 +95,16 @@ async def build(settings: SolverSettings) -> AsyncIterator[Service]:
         appraiser = Appraiser(network, prices, _policy(settings), signer.address)
         inventory = Inventory(sides, store, approvals)
         desk = Desk(
-            store, appraiser, inventory, filler, sides, crew, bell, signer.address, settings.quote_validity_seconds
+            store,
+            ExecutorAwards(executor, signer.address),
+            appraiser,
+            inventory,
+            filler,
+            sides,
+            crew,
+            bell,
+            signer.address,
+            settings.quote_validity_seconds,
         )
         registration = Registration(registry, signer, settings.advertised_endpoint, settings.solver_name, random)
         stack.push_async_callback(desk.close)

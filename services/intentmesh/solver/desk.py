@@ -1,18 +1,17 @@
 """Where orders come in: quotes, awards, and those who follow what became of them."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from intentmesh.domain.convert import order_from_proto
-from intentmesh.domain.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound, Unavailable
+from intentmesh.domain.errors import FieldViolation, InvalidArgument, NotFound, Unavailable
 from intentmesh.domain.order import Order, order_id
 from intentmesh.domain.types import (
     Address,
-    ChainId,
     IntentId,
     format_address,
     format_intent_id,
@@ -22,13 +21,14 @@ from intentmesh.domain.types import (
 )
 from intentmesh.solver import metrics
 from intentmesh.solver.appraisal import Appraiser, needs
+from intentmesh.solver.awards import AwardBook, stale
 from intentmesh.solver.bell import Bell
 from intentmesh.solver.crew import Crew
 from intentmesh.solver.declined import Declined
 from intentmesh.solver.evidence import Verdict
 from intentmesh.solver.filling import Filler
 from intentmesh.solver.inventory import Inventory
-from intentmesh.solver.job_store import JobStore
+from intentmesh.solver.job_store import FundsOutdated, JobStore
 from intentmesh.solver.jobs import Job, Report, Reservations
 from intentmesh.solver.outcomes import NotYet, Stop
 from intentmesh.solver.sides import Sides
@@ -41,10 +41,6 @@ _log = structlog.get_logger(__name__)
 # Followers also look without being woken, so that nothing hangs on a ring.
 LOOK_SECONDS: Final = 5.0
 DRAIN_RETRY_SECONDS: Final = 1.0
-# Above any sum of reservations.
-UNBOUNDED_BALANCE: Final = 2**300
-
-Balances = Mapping[tuple[ChainId, Address], int]
 
 
 class Desk:
@@ -53,6 +49,7 @@ class Desk:
     def __init__(
         self,
         store: JobStore,
+        awards: AwardBook,
         appraiser: Appraiser,
         inventory: Inventory,
         filler: Filler,
@@ -64,6 +61,7 @@ class Desk:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._awards = awards
         self._appraiser = appraiser
         self._inventory = inventory
         self._filler = filler
@@ -102,16 +100,19 @@ class Desk:
     async def take(self, request: pb.ExecuteRequest) -> Job:
         """Take on an award, or attach to it where it is known. The answer is the job under that award.
 
-        Raises FailedPrecondition STALE_AWARD for an award lower than a known one, InvalidArgument for a request that
-        contradicts itself, Unavailable while the service closes.
+        Raises FailedPrecondition STALE_AWARD for an award lower than a known one, PermissionDenied for one that the
+        mesh has not made, InvalidArgument for a request that contradicts itself, Unavailable while the service closes,
+        and other MeshErrors while the mesh cannot be asked.
         """
         self._refuse_when_closed()
         order, intent_id = _checked(request)
         known = await self._store.get(intent_id)
         if known is None or known.award_number < request.award_number:
+            # Whoever could raise the number at will would have the mesh's own award refused as stale.
+            await self._awards.check(request)
             known = await self._take_new(request, order, intent_id, known)
         if known.award_number > request.award_number:
-            raise _stale(known.award_number)
+            raise stale(known.award_number)
         return known
 
     async def follow(self, job: Job) -> AsyncGenerator[pb.ExecuteResponse, None]:
@@ -126,7 +127,7 @@ class Desk:
                 if current is None:
                     raise NotFound(f"intent {format_intent_id(job.intent_id)} is not known here any more")
                 if current.award_number != job.award_number:
-                    raise _stale(current.award_number)
+                    raise stale(current.award_number)
                 if current.ended and current.update_number == seen:
                     return
                 self._refuse_when_closed()
@@ -141,20 +142,30 @@ class Desk:
 
     async def _take_new(self, request: pb.ExecuteRequest, order: Order, intent_id: IntentId, known: Job | None) -> Job:
         first = Report(pb.EXECUTE_STAGE_ACCEPTED, "taken on")
-        needed: Reservations = {}
-        balances: Balances = {}
         try:
-            if not await self._is_paid(order, intent_id):
-                needed, balances = await self._admit(request, order)
-            job, fresh = await self._store.take(intent_id, request, first, needed, balances)
+            job, fresh = await self._take_admitted(request, order, intent_id, first)
         except (Declined, Stop) as declined:
             if known is not None and not known.ended:
                 return await self._carry_on(request, order, known, first)
             refusal = Report(pb.EXECUTE_STAGE_RELEASED, str(declined), declined.reason)
-            job, fresh = await self._store.take(intent_id, request, refusal, {}, {})
+            job, fresh = await self._store.take(intent_id, request, refusal, {}, None)
         if fresh:
             await self._begin(job)
         return job
+
+    async def _take_admitted(
+        self, request: pb.ExecuteRequest, order: Order, intent_id: IntentId, first: Report
+    ) -> tuple[Job, bool]:
+        """Raises Declined and Stop where the order is not to be taken on."""
+        if await self._is_paid(order, intent_id):
+            return await self._store.take(intent_id, request, first, {}, None)
+        needed = self._admit(request, order)
+        while True:
+            funds = await self._inventory.funds(needed)
+            try:
+                return await self._store.take(intent_id, request, first, needed, funds)
+            except FundsOutdated:
+                _log.debug("funds_outdated", intent_id=request.intent_id)
 
     async def _carry_on(self, request: pb.ExecuteRequest, order: Order, known: Job, first: Report) -> Job:
         """Take on an award that would be declined, since the order is under way: its fill may be on the wire, and a
@@ -165,9 +176,7 @@ class Desk:
         amounts = [parse_uint256(units) for units in continued.quote.output_amounts]
         needed = needs(order, amounts, int(self._clock()))
         # They are held back for it already, or paid.
-        job, fresh = await self._store.take(
-            known.intent_id, continued, first, needed, dict.fromkeys(needed, UNBOUNDED_BALANCE)
-        )
+        job, fresh = await self._store.take(known.intent_id, continued, first, needed, None)
         if fresh:
             await self._begin(job)
         return job
@@ -182,7 +191,8 @@ class Desk:
         await self._crew.work_on(job)
         self._bell.ring(job.intent_id)
 
-    async def _admit(self, request: pb.ExecuteRequest, order: Order) -> tuple[Reservations, Balances]:
+    def _admit(self, request: pb.ExecuteRequest, order: Order) -> Reservations:
+        """What the award takes. Raises Declined where it is not to be taken on."""
         now = int(self._clock())
         quote = request.quote
         if parse_address(request.input_settler) != self._sides.of(order.origin_chain_id).config.input_settler:
@@ -193,8 +203,7 @@ class Desk:
             raise Declined(reasons.ERROR_REASON_DEADLINE_PASSED, "the quote has lapsed")
         amounts = [parse_uint256(units) for units in quote.output_amounts]
         self._appraiser.check_award(order, amounts, now, already_opened=request.already_opened)
-        needed = needs(order, amounts, now)
-        return needed, await self._inventory.balances(needed)
+        return needs(order, amounts, now)
 
     async def _is_paid(self, order: Order, intent_id: IntentId) -> bool:
         """Whether this solver paid the order under an earlier award: then it sees it through whatever is quoted."""
@@ -233,11 +242,3 @@ def _checked(request: pb.ExecuteRequest) -> tuple[Order, IntentId]:
 def _invalid(field: str, message: str) -> InvalidArgument:
     violation = FieldViolation(field, reasons.ERROR_REASON_INVALID_FIELD, message)
     return InvalidArgument(f"{field} {message}", violations=(violation,))
-
-
-def _stale(newest: int) -> FailedPrecondition:
-    return FailedPrecondition(
-        f"award {newest} of this intent is newer",
-        reason=reasons.ERROR_REASON_STALE_AWARD,
-        metadata={"award_number": str(newest)},
-    )

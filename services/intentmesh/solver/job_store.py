@@ -1,6 +1,5 @@
 """The solver's own database: jobs, what was told about them, reservations, tries. Each method is one transaction."""
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -9,13 +8,17 @@ import asyncpg
 from intentmesh.domain.types import Address, ChainId, IntentId
 from intentmesh.solver.calls import Call, Try
 from intentmesh.solver.declined import Declined
-from intentmesh.solver.jobs import ENDED, FREES_INVENTORY, Job, Report, Reservations, advances, to_update
+from intentmesh.solver.jobs import ENDED, FREES_INVENTORY, Funds, Job, Report, Reservations, advances, to_update
 from intentmesh.store.queries import load_queries
 from intentmesh.v1 import error_pb2 as reasons
 from intentmesh.v1 import solver_service_pb2 as pb
 
 _SQL: Final = load_queries("intentmesh.solver.queries", "jobs")
 NO_INTENT: Final = IntentId(bytes(32))
+
+
+class FundsOutdated(Exception):
+    """Tokens were freed since the balances were read: read them again."""
 
 
 class JobStore:
@@ -38,19 +41,18 @@ class JobStore:
         request: pb.ExecuteRequest,
         first: Report,
         needs: Reservations,
-        balances: Mapping[tuple[ChainId, Address], int],
+        funds: Funds | None,
     ) -> tuple[Job, bool]:
         """Store an award with its first update and hold back what it needs.
 
         Returns the job and whether this call stored it: an award as high as this one that is stored already wins.
-        Raises Declined, and stores nothing, when the balances less what other jobs hold back do not cover the needs.
+        Raises Declined, and stores nothing, when the funds less what other jobs hold back do not cover the needs, and
+        FundsOutdated when that cannot be told from them. `funds` None: the needs are covered for certain.
         """
         async with self._pool.acquire() as conn, conn.transaction():
             await conn.execute(_SQL["lock_admission"])
-            for (chain_id, token), units in needs.items():
-                held = int(await conn.fetchval(_SQL["reserved"], chain_id, token, intent_id))
-                if units > balances[chain_id, token] - held:
-                    raise Declined(reasons.ERROR_REASON_NO_QUOTES, "this solver holds too little of the output token")
+            if funds is not None:
+                await _check_cover(conn, intent_id, needs, funds)
             ended = first.stage in ENDED
             stored = await conn.fetchrow(
                 _SQL["put_award"],
@@ -87,6 +89,10 @@ class JobStore:
         """What is held back of a token for all jobs, in its smallest unit."""
         return int(await self._pool.fetchval(_SQL["reserved"], chain_id, token, NO_INTENT))
 
+    async def frees(self) -> int:
+        """How often tokens that were held back for a job were freed."""
+        return int(await self._pool.fetchval(_SQL["frees"]))
+
     async def current_try(self, step: str) -> Try | None:
         """The try of a step that was begun and is not known to have come to nothing."""
         row = await self._pool.fetchrow(_SQL["get_try"], step)
@@ -110,6 +116,18 @@ class JobStore:
     async def check(self) -> None:
         """Raises what asyncpg raises when the database does not answer."""
         await self._pool.execute("SELECT 1")
+
+
+async def _check_cover(
+    conn: asyncpg.pool.PoolConnectionProxy, intent_id: IntentId, needs: Reservations, funds: Funds
+) -> None:
+    for (chain_id, token), units in needs.items():
+        # One statement: tokens freed between two would be missing from the sum and from the count.
+        held, frees = await conn.fetchrow(_SQL["reserved"], chain_id, token, intent_id)
+        if frees != funds.frees:
+            raise FundsOutdated
+        if units > funds.balances[chain_id, token] - int(held):
+            raise Declined(reasons.ERROR_REASON_NO_QUOTES, "this solver holds too little of the output token")
 
 
 async def _add_update(

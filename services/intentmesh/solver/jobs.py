@@ -33,6 +33,17 @@ Reservations = Mapping[tuple[ChainId, Address], int]
 
 
 @dataclass(frozen=True, slots=True)
+class Funds:
+    """What this solver holds, in smallest units, as read after so many frees of tokens that were held back.
+
+    Whatever is freed later may have been paid since: then the balances are outdated.
+    """
+
+    balances: Mapping[tuple[ChainId, Address], int]
+    frees: int
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """The stored state of a job. `update_number` is that of its newest update."""
 

@@ -61,7 +61,7 @@ class ExecutionKey:
 
 @dataclass(frozen=True, slots=True)
 class Award:
-    """A won auction. `state` is the executor's word for what became of it."""
+    """A won auction. `state` is the executor's word for what became of it; `token` (32 bytes) is its winner's alone."""
 
     intent_id: IntentId
     award_number: int
@@ -70,6 +70,7 @@ class Award:
     solver: Address
     quote: Quote
     state: str
+    token: bytes
     created_at: datetime | None = None
 
 
@@ -166,7 +167,7 @@ async def add_award(conn: Connection, award: Award) -> None:
     await conn.execute(
         _SQL["add_award"],
         *(award.intent_id, award.award_number, award.auction_id, award.solver_id, award.solver),
-        *(award.quote.SerializeToString(), award.state),
+        *(award.quote.SerializeToString(), award.state, award.token),
     )
 
 
@@ -181,7 +182,7 @@ async def list_awards(conn: Connection, intent_id: IntentId) -> list[Award]:
         Award(
             IntentId(r["intent_id"]),
             *(r["award_number"], r["auction_id"], r["solver_id"], Address(r["solver"])),
-            *(Quote.FromString(r["quote"]), r["state"], r["created_at"]),
+            *(Quote.FromString(r["quote"]), r["state"], r["token"], r["created_at"]),
         )
         for r in await conn.fetch(_SQL["list_awards"], intent_id)
     ]

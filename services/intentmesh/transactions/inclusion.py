@@ -33,9 +33,6 @@ _log = structlog.get_logger(__name__)
 
 TRANSFER_GAS = 21_000
 RESEND_SECONDS = 2.0
-# Looks in a row that must find the nonce used and none of our transactions included, before that is believed: a
-# receipt may come a moment later than the count.
-LOOKS_BEFORE_LOST = 4
 
 
 class Inclusion:
@@ -70,7 +67,6 @@ class Inclusion:
         self._priced_at = clock()
         self._sent_at = clock()
         self._cancel_at = 0.0
-        self._looks_without = 0
 
     async def broadcast(self, connection: Connection, attempt: Attempt) -> Attempt:
         """Writes BROADCAST, then sends. Returns the attempt in the state that the node's answer gives it.
@@ -127,11 +123,21 @@ class Inclusion:
         return None
 
     async def _is_lost(self) -> bool:
-        """Whether another transaction, none of ours, has the nonce for good."""
-        used = await self._client.nonce(self._signer.address) > self._lineage[0].nonce
-        included = used and [one for one in self._lineage if await self._client.receipt(one.hash) is not None]
-        self._looks_without = self._looks_without + 1 if used and not included else 0
-        return self._looks_without >= LOOKS_BEFORE_LOST
+        """Whether another transaction, none of ours, has the nonce for good.
+
+        Only that transaction itself is proof: receipts may come long after the count, and until its block is final a
+        reorganisation may include one of ours instead.
+        """
+        nonce = self._lineage[0].nonce
+        if await self._client.nonce(self._signer.address) <= nonce:
+            return False
+        holder = await self._client.holder(self._signer.address, nonce)
+        if holder is None or holder.block_number is None:
+            return False
+        if holder.transaction_hash in {attempt.hash for attempt in self._lineage}:
+            return False
+        head = await self._client.head()
+        return head.number - holder.block_number + 1 >= self._client.config.final_depth
 
     async def _is_forgotten(self) -> bool:
         """Looked at now and then: a node that refuses it will not have changed its mind a moment later."""

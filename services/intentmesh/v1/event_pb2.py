@@ -27,21 +27,21 @@ from intentmesh.v1 import error_pb2 as intentmesh_dot_v1_dot_error__pb2
 from intentmesh.v1 import intent_pb2 as intentmesh_dot_v1_dot_intent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19intentmesh/v1/event.proto\x12\rintentmesh.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19intentmesh/v1/error.proto\x1a\x1aintentmesh/v1/intent.proto\"\xf2\x04\n\x0bIntentEvent\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12,\n\x04type\x18\x03 \x01(\x0e\x32\x1e.intentmesh.v1.IntentEventType\x12+\n\x06status\x18\x04 \x01(\x0e\x32\x1b.intentmesh.v1.IntentStatus\x12)\n\x05phase\x18\x05 \x01(\x0e\x32\x1a.intentmesh.v1.IntentPhase\x12-\n\nobligation\x18\x06 \x01(\x0e\x32\x19.intentmesh.v1.Obligation\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07message\x18\x08 \x01(\t\x12*\n\x06reason\x18\t \x01(\x0e\x32\x1a.intentmesh.v1.ErrorReason\x12.\n\x0bintent_type\x18\n \x01(\x0e\x32\x19.intentmesh.v1.IntentType\x12\x0c\n\x04user\x18\x0b \x01(\t\x12\x10\n\x08trace_id\x18\x0c \x01(\t\x12+\n\x05\x61ward\x18\x14 \x01(\x0b\x32\x1a.intentmesh.v1.AwardDetailH\x00\x12\x36\n\x0btransaction\x18\x15 \x01(\x0b\x32\x1f.intentmesh.v1.ChainTransactionH\x00\x12/\n\x07\x61uction\x18\x16 \x01(\x0b\x32\x1c.intentmesh.v1.AuctionDetailH\x00\x12+\n\x05retry\x18\x17 \x01(\x0b\x32\x1a.intentmesh.v1.RetryDetailH\x00\x42\x08\n\x06\x64\x65tail\"\xaa\x01\n\x0b\x41wardDetail\x12\x12\n\nauction_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61ward_number\x18\x02 \x01(\r\x12\x11\n\tsolver_id\x18\x03 \x01(\t\x12\x0e\n\x06solver\x18\x04 \x01(\t\x12\x16\n\x0eoutput_amounts\x18\x05 \x03(\t\x12\x36\n\x12promised_fill_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\rAuctionDetail\x12\x12\n\nauction_id\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\r\n\x05\x61sked\x18\x03 \x01(\r\x12\x0e\n\x06quotes\x18\x04 \x01(\r\"U\n\x0bRetryDetail\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\r\x12\x35\n\x11next_attempt_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xe2\x01\n\x0fIntentEventType\x12!\n\x1dINTENT_EVENT_TYPE_UNSPECIFIED\x10\x00\x12 \n\x1cINTENT_EVENT_TYPE_TRANSITION\x10\x01\x12\x1d\n\x19INTENT_EVENT_TYPE_WAITING\x10\x02\x12!\n\x1dINTENT_EVENT_TYPE_TRANSACTION\x10\x03\x12\x1f\n\x1bINTENT_EVENT_TYPE_LATE_FILL\x10\x04\x12\'\n#INTENT_EVENT_TYPE_FINALITY_VIOLATED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19intentmesh/v1/event.proto\x12\rintentmesh.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19intentmesh/v1/error.proto\x1a\x1aintentmesh/v1/intent.proto\"\xf2\x04\n\x0bIntentEvent\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12,\n\x04type\x18\x03 \x01(\x0e\x32\x1e.intentmesh.v1.IntentEventType\x12+\n\x06status\x18\x04 \x01(\x0e\x32\x1b.intentmesh.v1.IntentStatus\x12)\n\x05phase\x18\x05 \x01(\x0e\x32\x1a.intentmesh.v1.IntentPhase\x12-\n\nobligation\x18\x06 \x01(\x0e\x32\x19.intentmesh.v1.Obligation\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07message\x18\x08 \x01(\t\x12*\n\x06reason\x18\t \x01(\x0e\x32\x1a.intentmesh.v1.ErrorReason\x12.\n\x0bintent_type\x18\n \x01(\x0e\x32\x19.intentmesh.v1.IntentType\x12\x0c\n\x04user\x18\x0b \x01(\t\x12\x10\n\x08trace_id\x18\x0c \x01(\t\x12+\n\x05\x61ward\x18\x14 \x01(\x0b\x32\x1a.intentmesh.v1.AwardDetailH\x00\x12\x36\n\x0btransaction\x18\x15 \x01(\x0b\x32\x1f.intentmesh.v1.ChainTransactionH\x00\x12/\n\x07\x61uction\x18\x16 \x01(\x0b\x32\x1c.intentmesh.v1.AuctionDetailH\x00\x12+\n\x05retry\x18\x17 \x01(\x0b\x32\x1a.intentmesh.v1.RetryDetailH\x00\x42\x08\n\x06\x64\x65tail\"\xbe\x01\n\x0b\x41wardDetail\x12\x12\n\nauction_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61ward_number\x18\x02 \x01(\r\x12\x11\n\tsolver_id\x18\x03 \x01(\t\x12\x0e\n\x06solver\x18\x04 \x01(\t\x12\x16\n\x0eoutput_amounts\x18\x05 \x03(\t\x12\x36\n\x12promised_fill_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ntoken_hash\x18\x07 \x01(\t\"Q\n\rAuctionDetail\x12\x12\n\nauction_id\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\r\n\x05\x61sked\x18\x03 \x01(\r\x12\x0e\n\x06quotes\x18\x04 \x01(\r\"U\n\x0bRetryDetail\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\r\x12\x35\n\x11next_attempt_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xe2\x01\n\x0fIntentEventType\x12!\n\x1dINTENT_EVENT_TYPE_UNSPECIFIED\x10\x00\x12 \n\x1cINTENT_EVENT_TYPE_TRANSITION\x10\x01\x12\x1d\n\x19INTENT_EVENT_TYPE_WAITING\x10\x02\x12!\n\x1dINTENT_EVENT_TYPE_TRANSACTION\x10\x03\x12\x1f\n\x1bINTENT_EVENT_TYPE_LATE_FILL\x10\x04\x12\'\n#INTENT_EVENT_TYPE_FINALITY_VIOLATED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'intentmesh.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INTENTEVENTTYPE']._serialized_start=1105
-  _globals['_INTENTEVENTTYPE']._serialized_end=1331
+  _globals['_INTENTEVENTTYPE']._serialized_start=1125
+  _globals['_INTENTEVENTTYPE']._serialized_end=1351
   _globals['_INTENTEVENT']._serialized_start=133
   _globals['_INTENTEVENT']._serialized_end=759
   _globals['_AWARDDETAIL']._serialized_start=762
-  _globals['_AWARDDETAIL']._serialized_end=932
-  _globals['_AUCTIONDETAIL']._serialized_start=934
-  _globals['_AUCTIONDETAIL']._serialized_end=1015
-  _globals['_RETRYDETAIL']._serialized_start=1017
-  _globals['_RETRYDETAIL']._serialized_end=1102
+  _globals['_AWARDDETAIL']._serialized_end=952
+  _globals['_AUCTIONDETAIL']._serialized_start=954
+  _globals['_AUCTIONDETAIL']._serialized_end=1035
+  _globals['_RETRYDETAIL']._serialized_start=1037
+  _globals['_RETRYDETAIL']._serialized_end=1122
 # @@protoc_insertion_point(module_scope)

@@ -147,10 +147,13 @@ class AwardDetail(_message.Message):
     SOLVER_FIELD_NUMBER: _builtins.int
     OUTPUT_AMOUNTS_FIELD_NUMBER: _builtins.int
     PROMISED_FILL_TIME_FIELD_NUMBER: _builtins.int
+    TOKEN_HASH_FIELD_NUMBER: _builtins.int
     auction_id: _builtins.str
     award_number: _builtins.int
     solver_id: _builtins.str
     solver: _builtins.str
+    token_hash: _builtins.str
+    """keccak256 of the token that Execute shows the winner; 0x and 64 hex digits."""
     @_builtins.property
     def output_amounts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Offered per output, decimal uint256, in the order's sequence."""
@@ -166,10 +169,11 @@ class AwardDetail(_message.Message):
         solver: _builtins.str = ...,
         output_amounts: _abc.Iterable[_builtins.str] | None = ...,
         promised_fill_time: _timestamp_pb2.Timestamp | None = ...,
+        token_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["promised_fill_time", b"promised_fill_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auction_id", b"auction_id", "award_number", b"award_number", "output_amounts", b"output_amounts", "promised_fill_time", b"promised_fill_time", "solver", b"solver", "solver_id", b"solver_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auction_id", b"auction_id", "award_number", b"award_number", "output_amounts", b"output_amounts", "promised_fill_time", b"promised_fill_time", "solver", b"solver", "solver_id", b"solver_id", "token_hash", b"token_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -208,6 +208,7 @@ class ExecuteRequest(_message.Message):
     AWARD_NUMBER_FIELD_NUMBER: _builtins.int
     QUOTE_FIELD_NUMBER: _builtins.int
     ALREADY_OPENED_FIELD_NUMBER: _builtins.int
+    AWARD_TOKEN_FIELD_NUMBER: _builtins.int
     intent_id: _builtins.str
     input_settler: _builtins.str
     signature: _builtins.bytes
@@ -215,6 +216,8 @@ class ExecuteRequest(_message.Message):
     award_number: _builtins.int
     """Monotonic per intent."""
     already_opened: _builtins.bool
+    award_token: _builtins.bytes
+    """Random per award, told to its winner alone: proves that the mesh is calling. Its keccak256 is AwardDetail.token_hash."""
     @_builtins.property
     def order(self) -> _order_pb2.Order: ...
     @_builtins.property
@@ -231,10 +234,11 @@ class ExecuteRequest(_message.Message):
         award_number: _builtins.int = ...,
         quote: _auction_pb2.Quote | None = ...,
         already_opened: _builtins.bool = ...,
+        award_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "quote", b"quote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_opened", b"already_opened", "award_number", b"award_number", "input_settler", b"input_settler", "intent_id", b"intent_id", "order", b"order", "quote", b"quote", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_opened", b"already_opened", "award_number", b"award_number", "award_token", b"award_token", "input_settler", b"input_settler", "intent_id", b"intent_id", "order", b"order", "quote", b"quote", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

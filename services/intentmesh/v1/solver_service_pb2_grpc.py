@@ -75,7 +75,13 @@ class SolverServiceServicer:
 
         Idempotent per intent: calling again attaches to the running work and replays its updates from the first on. A cut stream
         does not stop the work. `award_number` only rises; a lower one is refused with STALE_AWARD.
-        The mesh trusts no update: it looks at the chains.
+
+        Anybody may call this, and orders are public, so a solver believes an award it does not know only when it is the newest one that
+        ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
+        refuses others with NOT_ALLOWED (or STALE_AWARD) and keeps nothing of them. The mesh promises that an award can be read
+        there before its Execute is called.
+        The mesh trusts no update: it looks at the chains, a little sooner when an update tells of a stage that is new in this call. Once
+        every output is paid it hangs up, whatever the solver still has to do for its payment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -15,6 +15,7 @@ from intentmesh.chain.endpoints import EndpointPool
 from intentmesh.chain.errors import ChainUnavailable, EndpointError
 from intentmesh.chain.output_settler import OutputSettler
 from intentmesh.chain.records import TransactionHash
+from intentmesh.chain.tokens import Token
 from intentmesh.domain.types import to_bytes32
 
 from tests.fixtures.servers import LocalChains
@@ -141,6 +142,24 @@ async def test_receipt__unknown_transaction__is_none(chain_clients: ChainClients
     assert await client.receipt(TransactionHash(bytes(32))) is None
     assert await client.transaction(TransactionHash(bytes(32))) is None
     assert await client.block(10**9) is None
+
+
+async def test_holder__nonces_used_in_blocks_here_and_there__each_is_found(
+    network: NetworkConfig, chain_clients: ChainClients, hands: Hands
+) -> None:
+    chain = network.chains[0]
+    client = chain_clients.of(chain.chain_id)
+    token = Token(client, chain.tokens["USDC"].address)
+    first = await client.nonce(SOLVER)
+    sent = []
+    for gap in (0, 1, 6, 19):
+        sent.append(await hands.send(chain, token.address, token.encode_transfer(SOLVER, 1)))
+        await hands.mine(chain, gap)
+    holders = [await client.holder(SOLVER, first + index) for index in range(len(sent))]
+    assert [holder and (holder.transaction_hash, holder.block_number) for holder in holders] == [
+        (receipt.transaction_hash, receipt.block_number) for receipt in sent
+    ]
+    assert await client.holder(SOLVER, first + len(sent)) is None
 
 
 async def test_final_block__is_as_deep_as_configured(network: NetworkConfig, chains: LocalChains, hands: Hands) -> None:

@@ -1,9 +1,13 @@
 """What a solver says goes into the mesh's own records. Nothing that it can say may stop an order."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from itertools import count
 
 import grpc
 import pytest
+from intentmesh.executor.evidence import Evidence
+from intentmesh.executor.gather import Gatherer, Subject
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intent_pb2 import IntentPhase
 from intentmesh.v1.solver_service_pb2 import ExecuteRequest, ExecuteResponse, ExecuteStage
@@ -82,6 +86,34 @@ async def test_execution__solver_fails_with_the_reason_of_a_bug__is_not_told_as_
     assert row.state.phase == IntentPhase.INTENT_PHASE_SETTLED
     reasons = {event.reason for event in await history(world.pool, intent_id)}
     assert ErrorReason.ERROR_REASON_INTERNAL not in reasons
+
+
+async def test_execution__solver_streams_without_pause__is_not_looked_after_any_more_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    gather = Gatherer.gather
+
+    async def counting(self: Gatherer, subject: Subject, *, fresh: bool = False) -> Evidence:
+        nonlocal looks
+        looks += 1
+        return await gather(self, subject, fresh=fresh)
+
+    async def chatters(_: ScriptedSolver, __: ExecuteRequest) -> AsyncIterator[ExecuteResponse]:
+        stages = [stage for stage in ExecuteStage.values() if stage < ExecuteStage.EXECUTE_STAGE_SETTLED]
+        for number in count():
+            yield ExecuteResponse(update_number=number, stage=stages[number % len(stages)])
+            await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(Gatherer, "gather", counting)
+    chatty = await world.add_solver(SOLVER, chatters)
+    chatty.promise_seconds = 3.0
+    async with world.executor(chain_poll_seconds=1.0):
+        intent_id = await submit(world.pool, make_order(world.network), world.network)
+        await until(world.pool, intent_id, lambda row: row.state.phase == IntentPhase.INTENT_PHASE_AWARDED)
+        await until(world.pool, intent_id, lambda row: row.state.phase != IntentPhase.INTENT_PHASE_AWARDED)
+    # One a second for as long as it is waited for, one for each stage, and those around the auctions.
+    assert looks <= 4 + len(ExecuteStage.values()) + 8
 
 
 async def test_execution__solver_answers_noise__order_goes_to_another(world: World) -> None:

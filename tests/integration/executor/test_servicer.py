@@ -1,19 +1,32 @@
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 from intentmesh.domain.errors import MeshError
+from intentmesh.domain.keccak import keccak
 from intentmesh.domain.types import IntentId, format_intent_id
 from intentmesh.rpc.channels import open_channel
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.v1 import executor_service_pb2 as pb
 from intentmesh.v1.error_pb2 import ErrorReason
+from intentmesh.v1.event_pb2 import AwardDetail
 from intentmesh.v1.executor_service_pb2_grpc import ExecutorServiceStub
 from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus
+from intentmesh.v1.solver_service_pb2 import ExecuteRequest, ExecuteResponse
 
 from tests.integration.executor.behaviours import delivering, opening_then_silent
-from tests.integration.executor.world import INTERNAL_TOKEN, SOLVER, World, make_order, submit, until
+from tests.integration.executor.world import (
+    INTERNAL_TOKEN,
+    SOLVER,
+    ScriptedSolver,
+    World,
+    history,
+    make_order,
+    submit,
+    until,
+)
 
 OPERATOR = Principal(PrincipalKind.OPERATOR, "olga")
 
@@ -70,6 +83,30 @@ async def test_get_execution__unknown_and_known__not_found_and_shown(world: Worl
     assert (execution.phase, execution.rounds) == (IntentPhase.INTENT_PHASE_OPENED, 1)
     assert [award.solver_id for award in execution.awards] == [world.registry.solvers[0].solver_id]
     assert execution.claimed_by
+
+
+async def test_get_execution__when_the_winner_is_told__shows_the_hash_of_its_token(world: World) -> None:
+    shown: list[AwardDetail] = []
+
+    async def checking(solver: ScriptedSolver, request: ExecuteRequest) -> AsyncIterator[ExecuteResponse]:
+        async with open_channel(world.executors[-1].target) as channel:
+            answer = await ExecutorServiceStub(channel).GetExecution(
+                pb.GetExecutionRequest(intent_id=request.intent_id)
+            )
+        shown.extend(answer.execution.awards)
+        async for update in delivering(world)(solver, request):
+            yield update
+
+    solver = await world.add_solver(SOLVER, checking)
+    async with world.executor():
+        intent_id = await submit(world.pool, make_order(world.network), world.network)
+        await until(world.pool, intent_id, lambda row: row.state.is_over)
+    (told,) = {request.award_token for request in solver.requests}
+    (award,) = shown
+    assert len(told) == 32
+    assert award.token_hash == "0x" + keccak(told).hex()
+    (event,) = [event for event in await history(world.pool, intent_id) if event.HasField("award")]
+    assert event.award.token_hash == award.token_hash
 
 
 async def test_get_fill_attestations__not_filled__not_proven_with_retry_info(world: World) -> None:

@@ -358,6 +358,8 @@ class ScriptedRegistry(solver_registry_service_pb2_grpc.SolverRegistryServiceSer
         self.auctions: dict[tuple[str, int], auction_pb2.Auction] = {}
         self.requests: list[solver_registry_service_pb2.RunAuctionRequest] = []
         self.outcomes: list[solver_registry_service_pb2.Outcome] = []
+        # The first outcomes that it is told meet with these.
+        self.refusals: list[grpc.StatusCode] = []
 
     async def RunAuction(  # noqa: N802
         self, request: solver_registry_service_pb2.RunAuctionRequest, _context: object
@@ -395,8 +397,10 @@ class ScriptedRegistry(solver_registry_service_pb2_grpc.SolverRegistryServiceSer
         )
 
     async def ReportOutcome(  # noqa: N802
-        self, request: solver_registry_service_pb2.ReportOutcomeRequest, _context: object
+        self, request: solver_registry_service_pb2.ReportOutcomeRequest, context: grpc.aio.ServicerContext
     ) -> solver_registry_service_pb2.ReportOutcomeResponse:
+        if self.refusals:
+            await context.abort(self.refusals.pop(0), "no")
         self.outcomes.append(request.outcome)
         return solver_registry_service_pb2.ReportOutcomeResponse()
 

@@ -17,7 +17,7 @@ from tests.integration.solver.world import (
     SOLVER,
     SOLVER_WORD,
     SolverClient,
-    TestAttesters,
+    TestMesh,
     bridge,
     fills,
     stages,
@@ -60,7 +60,7 @@ async def test_execute__swap_on_one_chain__settles_and_moves_exactly_the_order(
 
 
 async def test_execute__bridge__brings_the_attestations_and_settles(
-    solver: SolverClient, network: NetworkConfig, chain_clients: ChainClients, mesh: tuple[TestAttesters, str]
+    solver: SolverClient, network: NetworkConfig, chain_clients: ChainClients, mesh: tuple[TestMesh, str]
 ) -> None:
     signed = bridge(network)
     mesh[0].orders[signed.intent_id] = signed.order

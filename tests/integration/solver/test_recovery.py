@@ -15,7 +15,7 @@ from tests.integration.solver.world import (
     SOLVER,
     WAIT_SECONDS,
     SolverProcess,
-    TestAttesters,
+    TestMesh,
     bridge,
     fills,
     stages,
@@ -55,7 +55,7 @@ async def test_restart__killed_at_stage__settles_with_one_transaction_a_step(
     solver_process: SolverProcess,
     network: NetworkConfig,
     chain_clients: ChainClients,
-    mesh: tuple[TestAttesters, str],
+    mesh: tuple[TestMesh, str],
 ) -> None:
     signed = bridge(network)
     mesh[0].orders[signed.intent_id] = signed.order
@@ -81,7 +81,7 @@ async def test_restart__killed_while_the_opening_is_pending__sends_no_second_one
     chain_clients: ChainClients,
     chains: LocalChains,
     fresh_database: str,
-    mesh: tuple[TestAttesters, str],
+    mesh: tuple[TestMesh, str],
 ) -> None:
     signed = bridge(network)
     mesh[0].orders[signed.intent_id] = signed.order
@@ -125,7 +125,7 @@ async def test_award__next_one_is_declined_while_the_fill_is_pending__is_seen_th
     network: NetworkConfig,
     chain_clients: ChainClients,
     chains: LocalChains,
-    mesh: tuple[TestAttesters, str],
+    mesh: tuple[TestMesh, str],
 ) -> None:
     signed = bridge(network)
     mesh[0].orders[signed.intent_id] = signed.order

@@ -18,7 +18,8 @@ from intentmesh.chain.config import NetworkConfig
 from intentmesh.chain.output_settler import FillEvidence, OutputSettler
 from intentmesh.domain.convert import order_to_proto
 from intentmesh.domain.digests import TokenDomain, erc3009_digest, fill_attestation_digest, permit2_digest
-from intentmesh.domain.errors import FailedPrecondition
+from intentmesh.domain.errors import FailedPrecondition, NotFound
+from intentmesh.domain.keccak import keccak
 from intentmesh.domain.order import Order, OrderInput, OrderOutput, fill_data_hash, order_id
 from intentmesh.domain.signatures import encode_erc3009_signatures, encode_permit2_signature, sign
 from intentmesh.domain.types import (
@@ -40,6 +41,7 @@ from intentmesh.v1 import error_pb2 as reasons
 from intentmesh.v1 import executor_service_pb2 as executor_pb
 from intentmesh.v1 import solver_service_pb2 as pb
 from intentmesh.v1.attester_service_pb2 import FillAttestation
+from intentmesh.v1.event_pb2 import AwardDetail
 from intentmesh.v1.executor_service_pb2_grpc import ExecutorServiceServicer, add_ExecutorServiceServicer_to_server
 from intentmesh.v1.solver_service_pb2_grpc import SolverServiceStub
 
@@ -129,8 +131,8 @@ def _order(network: NetworkConfig, input_oracle: Address, symbol: str, amount: i
     )
 
 
-class TestAttesters(ExecutorServiceServicer):
-    """The part of the executor that solvers see: signatures of all local attesters once every output is filled."""
+class TestMesh(ExecutorServiceServicer):
+    """The part of the executor that solvers see: awards, and signatures of all local attesters once all is filled."""
 
     __test__ = False
 
@@ -138,6 +140,27 @@ class TestAttesters(ExecutorServiceServicer):
         self._clients = clients
         self.orders: dict[IntentId, Order] = {}
         self.calls = 0
+        self._awards: dict[str, dict[int, AwardDetail]] = {}
+
+    def make(self, award: pb.ExecuteRequest) -> None:
+        """The award is stored, as the mesh does before its winner hears of it."""
+        self._awards.setdefault(award.intent_id, {})[award.award_number] = AwardDetail(
+            award_number=award.award_number,
+            solver=award.quote.solver,
+            output_amounts=award.quote.output_amounts,
+            token_hash="0x" + keccak(award.award_token).hex(),
+        )
+
+    async def GetExecution(  # noqa: N802 - the proto's name
+        self,
+        request: executor_pb.GetExecutionRequest,
+        context: object,  # noqa: ARG002 - the signature is gRPC's
+    ) -> executor_pb.GetExecutionResponse:
+        if request.intent_id not in self._awards:
+            raise NotFound("no such intent")
+        made = self._awards[request.intent_id]
+        execution = executor_pb.Execution(intent_id=request.intent_id, awards=[made[number] for number in sorted(made)])
+        return executor_pb.GetExecutionResponse(execution=execution)
 
     async def GetFillAttestations(  # noqa: N802 - the proto's name
         self,
@@ -173,9 +196,9 @@ def _attested(
 
 
 @asynccontextmanager
-async def attesters(clients: ChainClients) -> AsyncIterator[tuple[TestAttesters, str]]:
-    """The attesters and the target to reach them at."""
-    servicer = TestAttesters(clients)
+async def running_mesh(clients: ChainClients) -> AsyncIterator[tuple[TestMesh, str]]:
+    """It and the target to reach it at."""
+    servicer = TestMesh(clients)
     service = Service("executor", partial(add_ExecutorServiceServicer_to_server, servicer), ())
     async with serving(ServiceSettings(listen=LOCAL, metrics_listen=LOCAL), service) as running:
         yield servicer, running.target
@@ -233,8 +256,9 @@ def _pairs(table: dict[str, object]) -> list[str]:
 class SolverClient:
     """What the mesh would do with a solver."""
 
-    def __init__(self, channel: grpc.aio.Channel, network: NetworkConfig) -> None:
+    def __init__(self, channel: grpc.aio.Channel, network: NetworkConfig, mesh: TestMesh) -> None:
         self.stub = SolverServiceStub(channel)
+        self._mesh = mesh
         self._network = network
 
     async def quote(self, signed: SignedOrder, *, already_opened: bool = False) -> pb.QuoteResponse:
@@ -264,16 +288,19 @@ class SolverClient:
             award_number=number,
             quote=answer.quote,
             already_opened=already_opened,
+            award_token=secrets.token_bytes(32),
         )
 
     async def execute(self, request: pb.ExecuteRequest) -> list[pb.ExecuteResponse]:
         """All updates until the stream ends by itself."""
+        self._mesh.make(request)
         async with timeout(WAIT_SECONDS):
             return [update async for update in self.stub.Execute(request)]
 
     async def execute_until(self, request: pb.ExecuteRequest, stage: int) -> list[pb.ExecuteResponse]:
         """The updates up to a stage; then the stream is cut."""
         seen: list[pb.ExecuteResponse] = []
+        self._mesh.make(request)
         call = self.stub.Execute(request)
         async with timeout(WAIT_SECONDS):
             async for update in call:
@@ -285,7 +312,7 @@ class SolverClient:
 
 
 @asynccontextmanager
-async def running_solver(env: dict[str, str], network: NetworkConfig) -> AsyncIterator[SolverClient]:
+async def running_solver(env: dict[str, str], network: NetworkConfig, mesh: TestMesh) -> AsyncIterator[SolverClient]:
     """The whole service in this process, spoken to by gRPC."""
     previous = {name: os.environ.get(name) for name in env}
     os.environ.update(env)
@@ -296,7 +323,7 @@ async def running_solver(env: dict[str, str], network: NetworkConfig) -> AsyncIt
             serving(settings, service) as running,
             open_channel(running.target) as channel,
         ):
-            yield SolverClient(channel, network)
+            yield SolverClient(channel, network, mesh)
     finally:
         for name, value in previous.items():
             if value is None:
@@ -308,9 +335,10 @@ async def running_solver(env: dict[str, str], network: NetworkConfig) -> AsyncIt
 class SolverProcess:
     """The whole service in a process of its own, which can be killed."""
 
-    def __init__(self, env: dict[str, str], network: NetworkConfig) -> None:
+    def __init__(self, env: dict[str, str], network: NetworkConfig, mesh: TestMesh) -> None:
         self._env = env
         self._network = network
+        self._mesh = mesh
         self._process: subprocess.Process | None = None
 
     @asynccontextmanager
@@ -334,7 +362,7 @@ class SolverProcess:
                     line = raw.decode()
             target = line.split("grpc=")[1].split()[0]
             async with open_channel(target) as channel:
-                yield SolverClient(channel, self._network)
+                yield SolverClient(channel, self._network, self._mesh)
         finally:
             process.kill()
             await process.wait()

@@ -151,7 +151,9 @@ async def test_awards_and_attestations__stored__are_read_back_in_order(pool: Poo
     low, high, output = Address(b"\x01" * 20), Address(b"\xf1" * 20), Bytes32(b"\x05" * 32)
     async with pool.acquire() as conn:
         for number in (2, 1):
-            award = Award(row.intent_id, number, f"a:{number}", "s1", BOB, Quote(quote_id=str(number)), "STANDING")
+            award = Award(
+                row.intent_id, number, f"a:{number}", "s1", BOB, Quote(quote_id=str(number)), "STANDING", bytes(32)
+            )
             await executions.add_award(conn, award)
         await executions.set_award_state(conn, row.intent_id, 1, "RELEASED")
         for attester in (high, low, low):

@@ -12,7 +12,7 @@ import pytest
 from intentmesh.chain.client import ChainClient
 from intentmesh.chain.config import ChainConfig, NetworkConfig
 from intentmesh.chain.errors import EndpointError
-from intentmesh.chain.records import BlockTag, TransactionHash
+from intentmesh.chain.records import BlockTag, Receipt, TransactionHash
 from intentmesh.chain.tokens import Token
 from intentmesh.domain.types import Address, format_address
 from intentmesh.embedded.anvil import AnvilChain
@@ -125,6 +125,23 @@ class StaleClient(ChainClient):
         return await super().nonce(address, block)
 
 
+class CountingClient(ChainClient):
+    """Tells how often receipts were looked for."""
+
+    asked = 0
+
+    async def receipt(self, transaction_hash: TransactionHash) -> Receipt | None:
+        self.asked += 1
+        return await super().receipt(transaction_hash)
+
+    async def looks(self, count: int) -> None:
+        """Returns after that many more."""
+        until = self.asked + count
+        async with asyncio.timeout(WAIT_SECONDS):
+            while self.asked < until:  # noqa: ASYNC110 (the sender rings no bell)
+                await asyncio.sleep(0.02)
+
+
 async def test_execute__a_transfer__is_included_and_written_down(bench: Bench) -> None:
     async with running(bench.sender()) as sender:
         result = await sender.execute(bench.transfer("one"))
@@ -217,6 +234,51 @@ async def test_execute__nonce_too_low__resynchronises_and_is_sent_once(bench: Be
     assert [(row["nonce"], row["state"]) for row in await bench.attempts()] == [
         (used, "REJECTED"),
         (used + 1, "CONFIRMED"),
+    ]
+    assert await bench.received() == 5
+
+
+class LateReceipts(ChainClient):
+    """Counts a transaction long before it shows its receipt, as nodes do whose indices lag behind."""
+
+    hidden = 40
+
+    async def receipt(self, transaction_hash: TransactionHash) -> Receipt | None:
+        if self.hidden:
+            self.hidden -= 1
+            return None
+        return await super().receipt(transaction_hash)
+
+
+async def test_execute__receipt_comes_long_after_the_count__is_waited_for_and_sent_once(bench: Bench) -> None:
+    async with LateReceipts(bench.config) as client, running(bench.sender(client=client)) as sender:
+        result = await sender.execute(bench.transfer("one"))
+        assert client.hidden == 0
+    assert result.succeeded
+    assert [row["state"] for row in await bench.attempts()] == ["CONFIRMED"]
+    assert await bench.received() == 5
+
+
+async def test_execute__nonce_went_to_another__is_planned_anew_only_once_that_is_final(bench: Bench) -> None:
+    reorganisable = bench.config.model_copy(update={"max_reorg_depth": 3})
+    await bench.rpc("evm_setAutomine", False)
+    async with CountingClient(reorganisable) as client, running(bench.sender(client=client)) as sender:
+        call = asyncio.create_task(sender.execute(bench.transfer("one")))
+        (written,) = await bench.until(1)
+        await wait_for_pool(bench, written["hash"])
+        await bench.rpc("anvil_dropAllTransactions")
+        await self_transfer(bench)
+        await bench.rpc("anvil_mine", "0x3")
+        await client.looks(20)
+        # A reorganisation could still undo it, and include ours instead.
+        assert [row["state"] for row in await bench.attempts()] == ["BROADCAST"]
+        await bench.rpc("evm_setAutomine", True)
+        await bench.rpc("anvil_mine", "0x1")
+        result = await call
+    assert result.succeeded
+    assert [(row["nonce"] - written["nonce"], row["state"]) for row in await bench.attempts()] == [
+        (0, "REJECTED"),
+        (1, "CONFIRMED"),
     ]
     assert await bench.received() == 5
 

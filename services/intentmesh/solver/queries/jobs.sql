@@ -42,12 +42,18 @@ WHERE intent_id = $1 AND award_number = $2 AND update_number > $3 ORDER BY updat
 INSERT INTO solver_reservations (intent_id, chain_id, token, amount) VALUES ($1, $2, $3, $4);
 
 -- name: free_reservations
--- Hold back nothing for a job any more.
-DELETE FROM solver_reservations WHERE intent_id = $1;
+-- Hold back nothing for a job any more, and count that where something was.
+WITH freed AS (DELETE FROM solver_reservations WHERE intent_id = $1 RETURNING 1)
+UPDATE solver_frees SET frees = frees + 1 WHERE EXISTS (SELECT FROM freed);
+
+-- name: frees
+-- How often something was freed.
+SELECT frees FROM solver_frees;
 
 -- name: reserved
--- What is held back of a token for all jobs but one.
-SELECT coalesce(sum(amount), 0) FROM solver_reservations WHERE chain_id = $1 AND token = $2 AND intent_id <> $3;
+-- What is held back of a token for all jobs but one, and how often something was freed before.
+SELECT coalesce(sum(amount), 0) AS held, (SELECT frees FROM solver_frees) AS frees
+FROM solver_reservations WHERE chain_id = $1 AND token = $2 AND intent_id <> $3;
 
 -- name: get_try
 -- The current try of a step, with its call once it was begun.

@@ -53,7 +53,8 @@ RETURNING true;
 
 -- name: add_award
 -- An award; its number is unique per intent.
-INSERT INTO awards (intent_id, award_number, auction_id, solver_id, solver, quote, state) VALUES ($1, $2, $3, $4, $5, $6, $7);
+INSERT INTO awards (intent_id, award_number, auction_id, solver_id, solver, quote, state, token)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: set_award_state
 -- What became of an award.
