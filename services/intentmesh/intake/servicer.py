@@ -15,6 +15,7 @@ from intentmesh.intake.cancel import Canceller
 from intentmesh.intake.rate_limits import Budget, RateLimiter
 from intentmesh.intake.reading import Reader
 from intentmesh.intake.submissions import Submissions
+from intentmesh.intake.turns import Turns
 from intentmesh.rpc.principals import client_address, current_principal
 from intentmesh.rpc.rate_limits import metadata_of
 from intentmesh.rpc.validation import RequestValidator
@@ -33,6 +34,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
         self._reader = reader
         self._limiter = limiter
         self._validator = RequestValidator()
+        self._turns = Turns()
 
     async def SubmitIntent(self, request: pb.SubmitIntentRequest, context: Context) -> pb.SubmitIntentResponse:
         caller = _caller(context)
@@ -49,7 +51,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
     async def SubmitIntents(
         self, request_iterator: AsyncIterator[pb.SubmitIntentsRequest], context: Context
     ) -> AsyncIterator[pb.SubmitIntentsResponse]:
-        submissions = Submissions(self._admission, self._limiter, self._validator, _caller(context))
+        submissions = Submissions(self._admission, self._limiter, self._validator, self._turns, _caller(context))
         try:
             async with aclosing(submissions.answers(request_iterator)) as messages:
                 async for message in messages:

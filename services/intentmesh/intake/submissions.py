@@ -14,6 +14,7 @@ from intentmesh.intake.admission import Admission, Assessment
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.group_commit import Outcome
 from intentmesh.intake.rate_limits import Budget, RateLimiter, limit_reached
+from intentmesh.intake.turns import Turns
 from intentmesh.rpc.leases import Grant
 from intentmesh.rpc.validation import RequestValidator
 from intentmesh.v1 import intake_service_pb2 as pb
@@ -23,8 +24,6 @@ from intentmesh.v1 import intake_service_pb2 as pb
 WINDOW_ITEMS = 256
 # Results in one message.
 MAX_RESULTS = 512
-# Orders checked before others get their turn; one takes about a tenth of a millisecond.
-_ITEMS_IN_A_ROW = 32
 # Orders that ask the store or the chain at a time.
 _EXAMINED_AT_A_TIME = 32
 
@@ -32,10 +31,18 @@ _EXAMINED_AT_A_TIME = 32
 class Submissions:
     """One stream of one caller."""
 
-    def __init__(self, admission: Admission, limiter: RateLimiter, validator: RequestValidator, caller: Caller) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        limiter: RateLimiter,
+        validator: RequestValidator,
+        turns: Turns,
+        caller: Caller,
+    ) -> None:
         self._admission = admission
         self._limiter = limiter
         self._validator = validator
+        self._turns = turns
         self._caller = caller
         self._results: list[pb.SubmitIntentResult] = []
         self._open = 0
@@ -85,10 +92,10 @@ class Submissions:
         await self._limiter.count(Budget.REQUESTS, self._caller)
         grant = self.grant = await self._limiter.take(Budget.NEW_INTENTS, self._caller, len(items))
         await self._wait_for_room(len(items))
-        for start in range(0, grant.granted, _ITEMS_IN_A_ROW):
-            if start:
-                await asyncio.sleep(0)
-            self._begin(items[start : min(start + _ITEMS_IN_A_ROW, grant.granted)])
+        for start in range(0, grant.granted, self._turns.size):
+            slice_ = items[start : min(start + self._turns.size, grant.granted)]
+            await self._turns.take(len(slice_))
+            self._begin(slice_)
         if grant.granted < len(items):
             self._refuse(items[grant.granted :], limit_reached(Budget.NEW_INTENTS, grant))
 

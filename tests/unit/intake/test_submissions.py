@@ -9,6 +9,7 @@ from intentmesh.intake.caller import Caller
 from intentmesh.intake.group_commit import Acceptance, Done
 from intentmesh.intake.rate_limits import Budget, RateLimiter
 from intentmesh.intake.submissions import Submissions
+from intentmesh.intake.turns import Turns
 from intentmesh.rpc.leases import Grant, Limit
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.validation import RequestValidator
@@ -51,7 +52,9 @@ async def test_message__a_check_fails_on_one_order__the_others_are_accepted_and_
             ]
         )
 
-    stream = Submissions(cast("Admission", _Admission()), cast("RateLimiter", _Unlimited()), RequestValidator(), CALLER)
+    stream = Submissions(
+        cast("Admission", _Admission()), cast("RateLimiter", _Unlimited()), RequestValidator(), Turns(), CALLER
+    )
     results = {result.item_id: result async for answer in stream.answers(messages()) for result in answer.results}
 
     assert results[0].accepted.created
