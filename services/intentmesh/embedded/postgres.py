@@ -79,7 +79,7 @@ class PostgresServer(ServerPart):
         try:
             await super().stop()
         finally:
-            remove_left_behind(self._folder.path / self.name / "data")
+            await remove_left_behind(self._folder.path / self.name / "data")
 
     async def create_database(self, name: str) -> Dsn:
         """Make a database owned by the role of the mesh, unless it is there; returns how to connect to it.
