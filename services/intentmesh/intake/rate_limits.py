@@ -6,6 +6,7 @@ more by the order's user, after the signature has shown that it is the user's ow
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from intentmesh.domain.types import Address
 from intentmesh.intake.caller import Caller
@@ -15,6 +16,8 @@ from intentmesh.rpc.rate_limits import TOO_MANY_REQUESTS, LimitReached
 from intentmesh.v1.error_pb2 import ErrorReason
 
 BURST_SECONDS = 10
+# Kept, since an active user's are asked for with each order.
+_KEYS = 32_768
 
 
 class Budget(StrEnum):
@@ -126,6 +129,10 @@ class RateLimiter:
 
 
 def _user_key(budget: Budget, user: Address, caller: Caller) -> str:
+    return _key_of(budget, user, caller.principal.kind is PrincipalKind.SERVICE)
+
+
+@lru_cache(_KEYS)
+def _key_of(budget: Budget, user: Address, served: bool) -> str:
     # What a service brings for its users does not use up what they may bring themselves.
-    served = "served:" if caller.principal.kind is PrincipalKind.SERVICE else ""
-    return f"{budget}:{served}{user.hex()}"
+    return f"{budget}:{'served:' if served else ''}{user.hex()}"
