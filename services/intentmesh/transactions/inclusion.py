@@ -97,10 +97,12 @@ class Inclusion:
                 included = await self._find_included()
                 if included is not None:
                     return await self._settle(*included)
-                if await self._is_lost():
-                    await self._give_up()
-                    return None
-                if first or await self._is_forgotten():
+                if await self._is_used():
+                    # Whoever has the nonce, nothing more can be sent at it.
+                    if await self._is_lost():
+                        await self._give_up()
+                        return None
+                elif first or await self._is_forgotten():
                     await self._send_again()
                 elif self._is_stuck():
                     await self._replace()
@@ -122,16 +124,20 @@ class Inclusion:
                 return attempt, receipt
         return None
 
+    async def _is_used(self) -> bool:
+        return await self._client.nonce(self._signer.address) > self._lineage[0].nonce
+
     async def _is_lost(self) -> bool:
-        """Whether another transaction, none of ours, has the nonce for good.
+        """Whether another transaction, none of ours, has the used nonce for good.
 
         Only that transaction itself is proof: receipts may come long after the count, and until its block is final a
         reorganisation may include one of ours instead.
         """
-        nonce = self._lineage[0].nonce
-        if await self._client.nonce(self._signer.address) <= nonce:
-            return False
-        holder = await self._client.holder(self._signer.address, nonce)
+        for attempt in self._lineage:
+            # Included, if not deep enough yet: the cheap answer to what is asked most.
+            if await self._client.receipt(attempt.hash) is not None:
+                return False
+        holder = await self._client.holder(self._signer.address, self._lineage[0].nonce)
         if holder is None or holder.block_number is None:
             return False
         if holder.transaction_hash in {attempt.hash for attempt in self._lineage}:

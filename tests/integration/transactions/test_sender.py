@@ -261,16 +261,21 @@ async def test_execute__receipt_comes_long_after_the_count__is_waited_for_and_se
 
 async def test_execute__nonce_went_to_another__is_planned_anew_only_once_that_is_final(bench: Bench) -> None:
     reorganisable = bench.config.model_copy(update={"max_reorg_depth": 3})
+    now = time.time()
     await bench.rpc("evm_setAutomine", False)
-    async with CountingClient(reorganisable) as client, running(bench.sender(client=client)) as sender:
+    async with (
+        CountingClient(reorganisable) as client,
+        running(TransactionSender(bench.pool, client, SIGNER, QUICK, clock=lambda: now)) as sender,
+    ):
         call = asyncio.create_task(sender.execute(bench.transfer("one")))
         (written,) = await bench.until(1)
         await wait_for_pool(bench, written["hash"])
         await bench.rpc("anvil_dropAllTransactions")
         await self_transfer(bench)
         await bench.rpc("anvil_mine", "0x3")
+        now += 10 * QUICK.replace_after_seconds
         await client.looks(20)
-        # A reorganisation could still undo it, and include ours instead.
+        # A reorganisation could still undo it, and include ours instead; a higher price would not.
         assert [row["state"] for row in await bench.attempts()] == ["BROADCAST"]
         await bench.rpc("evm_setAutomine", True)
         await bench.rpc("anvil_mine", "0x1")
