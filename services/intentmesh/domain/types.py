@@ -21,8 +21,8 @@ ZERO_ADDRESS = Address(bytes(ADDRESS_BYTES))
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _WORD = re.compile(r"0x[0-9a-fA-F]{64}")
 _PAD = bytes(WORD_BYTES - ADDRESS_BYTES)
-# Tokens, settlers, oracles and active users come again and again; some 10 MB at most.
-_CACHED_ADDRESSES = 32_768
+# Tokens, settlers, oracles and active users come again and again; some 10 MB at most, all three caches together.
+_CACHED_ADDRESSES = 8_192
 
 
 def parse_address(text: str) -> Address:
