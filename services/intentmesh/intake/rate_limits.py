@@ -17,7 +17,7 @@ from intentmesh.v1.error_pb2 import ErrorReason
 
 BURST_SECONDS = 10
 # Kept, since an active user's are asked for with each order.
-_KEYS = 32_768
+_KEYS = 8_192
 
 
 class Budget(StrEnum):
