@@ -1,5 +1,6 @@
 """The RPCs of ExecutorService: what the executor does, shown and steered."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,11 +56,9 @@ class ExecutorServicer(ExecutorServiceServicer):
         size = page_size(request.page_size)
         async with self._pool.acquire() as conn:
             rows = await executions.list_executions(conn, after, size + 1)
-            shown = [await _message(conn, row) for row in rows[:size]]
+            shown = await _messages(conn, rows[:size])
         token = encode_page_token(_LIST_QUERY, _position(rows[size - 1])) if len(rows) > size else ""
-        return pb.ListExecutionsResponse(
-            executions=[execution for execution in shown if execution is not None], next_page_token=token
-        )
+        return pb.ListExecutionsResponse(executions=shown, next_page_token=token)
 
     async def RetryExecution(self, request: pb.RetryExecutionRequest, context: Any) -> pb.RetryExecutionResponse:
         """See the proto."""
@@ -129,17 +128,26 @@ def _self_proven(row: IntentRow) -> pb.GetFillAttestationsResponse:
 
 
 async def _load(conn: Connection, intent_id: IntentId) -> pb.Execution:
-    row = await executions.get_execution(conn, intent_id)
-    message = None if row is None else await _message(conn, row)
-    if message is None:
+    execution = await executions.get_execution(conn, intent_id)
+    messages = [] if execution is None else await _messages(conn, [execution])
+    if not messages:
         raise _not_found(intent_id)
-    return message
+    return messages[0]
 
 
-async def _message(conn: Connection, execution: ExecutionRow) -> pb.Execution | None:
-    row = await intents.get_intent(conn, execution.intent_id)
-    if row is None:
-        return None
+async def _messages(conn: Connection, found: Sequence[ExecutionRow]) -> list[pb.Execution]:
+    """Of those whose intents are still stored; two questions for all of them."""
+    ids = [execution.intent_id for execution in found]
+    rows = await intents.get_intents(conn, ids)
+    awards = await executions.list_awards_of(conn, ids)
+    return [
+        _message(execution, rows[execution.intent_id], awards[execution.intent_id])
+        for execution in found
+        if execution.intent_id in rows
+    ]
+
+
+def _message(execution: ExecutionRow, row: IntentRow, awards: Sequence[executions.Award]) -> pb.Execution:
     message = pb.Execution(
         intent_id=format_intent_id(row.intent_id),
         status=row.state.status,
@@ -153,7 +161,7 @@ async def _message(conn: Connection, execution: ExecutionRow) -> pb.Execution | 
         reason=row.reason,
         message=row.message,
     )
-    for award in await executions.list_awards(conn, row.intent_id):
+    for award in awards:
         message.awards.append(
             AwardDetail(
                 auction_id=award.auction_id,

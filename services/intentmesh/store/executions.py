@@ -178,14 +178,20 @@ async def set_award_state(conn: Connection, intent_id: IntentId, award_number: i
 
 async def list_awards(conn: Connection, intent_id: IntentId) -> list[Award]:
     """Awards of an intent, newest last."""
-    return [
-        Award(
+    return (await list_awards_of(conn, [intent_id]))[intent_id]
+
+
+async def list_awards_of(conn: Connection, ids: Sequence[IntentId]) -> dict[IntentId, list[Award]]:
+    """Awards of each of the intents, newest last."""
+    awards: dict[IntentId, list[Award]] = {intent_id: [] for intent_id in ids}
+    for r in await conn.fetch(_SQL["list_awards"], ids):
+        award = Award(
             IntentId(r["intent_id"]),
             *(r["award_number"], r["auction_id"], r["solver_id"], Address(r["solver"])),
             *(Quote.FromString(r["quote"]), r["state"], r["token"], r["created_at"]),
         )
-        for r in await conn.fetch(_SQL["list_awards"], intent_id)
-    ]
+        awards[award.intent_id].append(award)
+    return awards
 
 
 async def upsert_transaction(conn: Connection, intent_id: IntentId, transaction: ChainTransaction) -> bool:

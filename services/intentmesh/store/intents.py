@@ -99,6 +99,12 @@ async def get_intent(conn: Connection, intent_id: IntentId) -> IntentRow | None:
     return None if record is None else intent_row(record)
 
 
+async def get_intents(conn: Connection, ids: Sequence[IntentId]) -> dict[IntentId, IntentRow]:
+    """Those of the intents that are stored, not locked."""
+    rows = [intent_row(record) for record in await conn.fetch(_SQL["get_intents"], ids)]
+    return {row.intent_id: row for row in rows}
+
+
 async def lock_intent(conn: Connection, intent_id: IntentId) -> IntentRow | None:
     """One intent, locked until the transaction ends."""
     record = await conn.fetchrow(_SQL["lock_intent"], intent_id)

@@ -1,11 +1,14 @@
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
+import asyncpg
 import grpc
 import pytest
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.keccak import keccak
 from intentmesh.domain.types import IntentId, format_intent_id
+from intentmesh.embedded.postgres import Dsn
+from intentmesh.executor.servicer import ExecutorServicer
 from intentmesh.rpc.channels import open_channel
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.principals import Principal, PrincipalKind
@@ -142,3 +145,33 @@ async def test_list_executions__pages__show_each_once(world: World) -> None:
     assert set(found) <= {format_intent_id(intent_id) for intent_id in submitted}
     assert len(found) == len(set(found))
     assert len(found) >= 4
+
+
+class _Counting(asyncpg.Connection):
+    """Remembers what it was asked for rows."""
+
+    asked: ClassVar[list[str]] = []
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        self.asked.append(query)
+        return await super().fetch(query, *args, **options)
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+        self.asked.append(query)
+        return await super().fetchrow(query, *args, **options)
+
+
+async def test_list_executions__many__asks_the_store_no_more_than_for_one(world: World, fresh_database: Dsn) -> None:
+    async def questions(intents: int) -> int:
+        _Counting.asked.clear()
+        page = await servicer.ListExecutions(pb.ListExecutionsRequest(page_size=50), None)
+        assert len(page.executions) == intents
+        return len(_Counting.asked)
+
+    async with asyncpg.create_pool(fresh_database, min_size=1, connection_class=_Counting) as pool:
+        servicer = ExecutorServicer(pool, world.network)
+        await submit(world.pool, make_order(world.network, seconds=600), world.network)
+        for_one = await questions(1)
+        for _ in range(9):
+            await submit(world.pool, make_order(world.network, seconds=600), world.network)
+        assert await questions(10) == for_one

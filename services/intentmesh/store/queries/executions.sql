@@ -61,8 +61,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 UPDATE awards SET state = $3 WHERE intent_id = $1 AND award_number = $2;
 
 -- name: list_awards
--- Awards of an intent, newest last.
-SELECT * FROM awards WHERE intent_id = $1 ORDER BY award_number;
+-- Awards of some intents, the newest of each last.
+SELECT * FROM awards WHERE intent_id = ANY($1::bytea[]) ORDER BY intent_id, award_number;
 
 -- name: upsert_transaction
 -- A transaction as it is known now; figures that are not known (0) keep what was known. Nothing when nothing changed.

@@ -41,6 +41,10 @@ JOIN intents i ON i.origin_chain_id = asked.origin_chain_id AND i.user_address =
 -- One intent.
 SELECT * FROM intents WHERE intent_id = $1;
 
+-- name: get_intents
+-- Some intents.
+SELECT * FROM intents WHERE intent_id = ANY($1::bytea[]);
+
 -- name: lock_intent
 -- One intent, held until the transaction ends.
 SELECT * FROM intents WHERE intent_id = $1 FOR UPDATE;
