@@ -59,10 +59,11 @@ WHERE origin_chain_id = $1 AND user_address = $2 AND permit2_nonce = $3 AND (sta
 SELECT DISTINCT intent_id FROM intent_transactions WHERE hash = $1;
 
 -- name: open_of_users
--- How many intents of some users have not ended (token NULL), and what those that are not in escrow yet may still take.
+-- How many intents of some users have not ended (token NULL), and what those that are not in escrow yet may still take. The
+-- predicate is that of intents_open_by_user.
 WITH open AS MATERIALIZED (
     SELECT user_address, origin_chain_id, obligation, input_tokens, input_amounts FROM intents
-    WHERE user_address = ANY($1::bytea[]) AND status IN (1, 2)
+    WHERE user_address = ANY($1::bytea[]) AND (status IN (1, 2)) IS TRUE
 )
 SELECT user_address, NULL::bigint AS origin_chain_id, NULL::bytea AS token, count(*)::text AS amount
 FROM open GROUP BY user_address

@@ -1,0 +1,87 @@
+"""What users have open, as the store says it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from intentmesh.embedded.postgres import Dsn
+from intentmesh.intake.open_orders import OpenOrders
+from intentmesh.store.migrations import migrate
+from intentmesh.store.pool import Pool, open_pool
+
+from tests.fixtures.intents import ALICE, BOB, store_intent
+
+SECONDS = 30.0
+
+
+class _Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def pool(fresh_database: Dsn) -> AsyncIterator[Pool]:
+    await migrate(fresh_database)
+    async with await open_pool(fresh_database, max_size=2, name="open orders") as opened:
+        yield opened
+
+
+@pytest.fixture
+def clock() -> _Clock:
+    return _Clock()
+
+
+@pytest.fixture
+def open_orders(pool: Pool, clock: _Clock) -> OpenOrders:
+    return OpenOrders(pool, seconds=SECONDS, clock=clock)
+
+
+async def test_known__while_it_is_young__is_what_was_read(pool: Pool, clock: _Clock, open_orders: OpenOrders) -> None:
+    assert open_orders.known(ALICE) is None
+    assert (await open_orders.read(ALICE)).stored == 0
+    await store_intent(pool)
+    clock.now = SECONDS / 2
+    known = open_orders.known(ALICE)
+    assert known is not None
+    # Whoever is read after that comes after what would have been asked for by it.
+    await open_orders.read(BOB)
+    assert (known.stored, known.read_at) == (0, 0.0)
+
+
+async def test_known__soon_too_old__serves_and_is_read_anew(pool: Pool, clock: _Clock, open_orders: OpenOrders) -> None:
+    await open_orders.read(ALICE)
+    await store_intent(pool)
+    clock.now = SECONDS - 1
+    known = open_orders.known(ALICE)
+    assert known is not None
+    assert known.stored == 0
+    async with asyncio.timeout(10):
+        # Asked for by nobody else, and nobody waited for it.
+        while known.read_at < clock.now:
+            await asyncio.sleep(0.01)
+    assert known.stored == 1
+    clock.now = 2 * SECONDS - 2
+    assert open_orders.known(ALICE) is known
+
+
+async def test_known__too_old__is_not_known(clock: _Clock, open_orders: OpenOrders) -> None:
+    await open_orders.read(ALICE)
+    clock.now = SECONDS
+    assert open_orders.known(ALICE) is None
+
+
+async def test_known__store_away_while_it_is_read_anew__serves_until_it_is_too_old(
+    pool: Pool, clock: _Clock, open_orders: OpenOrders
+) -> None:
+    await open_orders.read(ALICE)
+    await pool.close()
+    clock.now = SECONDS - 1
+    assert open_orders.known(ALICE) is not None
+    with pytest.raises(asyncpg.InterfaceError):
+        await open_orders.read(ALICE, max_age=0.0)
+    assert open_orders.known(ALICE) is not None
+    clock.now = SECONDS
+    assert open_orders.known(ALICE) is None
