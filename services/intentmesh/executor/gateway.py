@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
@@ -24,6 +25,9 @@ Answer = TypeVar("Answer")
 OpenChannel = Callable[[str], grpc.aio.Channel]
 
 _ENDPOINT_SECONDS = 10.0
+_MAX_ENDPOINTS = 1000
+MAX_IDLE_CHANNELS = 64
+"""To solvers with no call on them; beyond it the one that was used longest ago is closed. Solvers move."""
 
 
 async def _call(call: Any, request: Any, timeout: float) -> Any:  # noqa: ASYNC109 (the deadline of the RPC)
@@ -91,24 +95,31 @@ class Solvers:
         self._open_channel = open_channel
         self._monotonic = monotonic
         self._endpoints: dict[str, tuple[str, float]] = {}
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        # In the order of their last use.
+        self._lines: dict[str, _Line] = {}
 
     @asynccontextmanager
     async def execute(
         self, solver_id: str, request: solver_service_pb2.ExecuteRequest
     ) -> AsyncIterator[AsyncIterator[solver_service_pb2.ExecuteResponse]]:
         """The stream of updates; leaving the block ends the call, not the solver's work. Raises MeshError."""
-        stub = solver_service_pb2_grpc.SolverServiceStub(self._channel(await self._endpoint(solver_id)))
-        call = stub.Execute(request)
+        endpoint = await self._endpoint(solver_id)
+        line = self._line(endpoint)
+        line.calls += 1
         try:
-            yield _updates(call)
+            call = solver_service_pb2_grpc.SolverServiceStub(line.channel).Execute(request)
+            try:
+                yield _updates(call)
+            finally:
+                call.cancel()
         finally:
-            call.cancel()
+            line.calls -= 1
+            await self._close_idle()
 
     async def close(self) -> None:
         """Closes all channels."""
-        for channel in self._channels.values():
-            await channel.close()
+        while self._lines:
+            await self._lines.popitem()[1].channel.close()
 
     async def _endpoint(self, solver_id: str) -> str:
         known = self._endpoints.get(solver_id)
@@ -121,13 +132,30 @@ class Solvers:
             if known is None:
                 raise
             return known[0]
+        self._endpoints.pop(solver_id, None)
         self._endpoints[solver_id] = (endpoint, self._monotonic())
+        if len(self._endpoints) > _MAX_ENDPOINTS:
+            del self._endpoints[next(iter(self._endpoints))]
         return endpoint
 
-    def _channel(self, endpoint: str) -> grpc.aio.Channel:
-        if endpoint not in self._channels:
-            self._channels[endpoint] = self._open_channel(endpoint)
-        return self._channels[endpoint]
+    def _line(self, endpoint: str) -> "_Line":
+        line = self._lines.pop(endpoint, None) or _Line(self._open_channel(endpoint))
+        self._lines[endpoint] = line
+        return line
+
+    async def _close_idle(self) -> None:
+        idle = [endpoint for endpoint, line in self._lines.items() if line.calls == 0]
+        dropped = [self._lines.pop(endpoint) for endpoint in idle[: max(0, len(idle) - MAX_IDLE_CHANNELS)]]
+        for line in dropped:
+            await line.channel.close()
+
+
+@dataclass(slots=True)
+class _Line:
+    """A channel, and how many calls are on it."""
+
+    channel: grpc.aio.Channel
+    calls: int = 0
 
 
 async def _updates(call: Any) -> AsyncIterator[solver_service_pb2.ExecuteResponse]:

@@ -63,7 +63,9 @@ async def test_explain__retention__is_served_by_the_expiry(filled: Pool) -> None
     assert ("Seq Scan", "intents") not in {(node["Node Type"], node.get("Relation Name")) for node in used}
 
 
-async def test_explain__statistics_that_know_of_nothing_open__the_open_of_a_user_are_found_by_user(filled: Pool) -> None:
+async def test_explain__statistics_that_know_of_nothing_open__the_open_of_a_user_are_found_by_user(
+    filled: Pool,
+) -> None:
     # What a store in use for long says of itself: of millions nearly all have ended. Then those that are open by status
     # look as few as those of one user, and reading them means reading everybody's.
     await filled.execute("UPDATE intents SET status = 3")
