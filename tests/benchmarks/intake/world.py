@@ -32,8 +32,8 @@ CALLER = ((TOKEN_HEADER, TOKEN), (PRINCIPAL_HEADER, "service:benchmark"))
 SERVER_CPU, OTHER_CPU = {0}, {1}
 NATIVE_FUNDS_WEI = hex(10**21)
 RICH = 10**30
-# Settings of PostgreSQL that a database of this size is run with; commits stay durable. Whole pages go into the log as they
-# are: its own compression (this build has no other) costs more of a core than the intents do.
+# Settings of PostgreSQL that a database of this size is run with; commits stay durable. Whole pages go into the log as
+# they are: its own compression (this build has no other) costs more of a core than the intents do.
 POSTGRES = {"shared_buffers": "2GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
 
 
