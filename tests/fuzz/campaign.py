@@ -84,7 +84,7 @@ class _Attack:
         self, inputs: Iterator[FuzzInput], check_every: int, progress: Progress, concurrency: int = CONCURRENCY
     ) -> None:
         """In rounds: between two of them nothing is in flight, and the servers are looked at."""
-        self._watcher.sample({}, 0)
+        await self._watcher.sample({}, 0)
         while True:
             before = self._report.inputs
             bounded = _first(inputs, check_every)
@@ -92,8 +92,8 @@ class _Attack:
             if self._report.inputs == before:
                 break
             alive = await self._look_at_servers()
-            sample = self._watcher.sample(self._report.received, self._report.inputs)
-            memory = sum(sample.rss_bytes.values()) / 2**20
+            sample = await self._watcher.sample(self._report.received, self._report.inputs)
+            memory = sum(map(sample.held_bytes, sample.rss_bytes)) / 2**20
             progress(
                 f"{self._report.inputs} inputs, {len(self._report.findings)} findings, servers hold {memory:.0f} MiB"
             )

@@ -82,7 +82,7 @@ class Report:
         self.findings[violation.key] = Finding(violation, str(file))
 
     def slopes(self) -> dict[Door, float]:
-        """Bytes that each server grew with each of its inputs after the warm-up."""
+        """Bytes that each server held more with each of its inputs after the warm-up."""
         return {
             door: growth_per_input(self.samples, door) for door in (self.samples[0].rss_bytes if self.samples else ())
         }
@@ -107,10 +107,10 @@ class Report:
                 for door in sorted(self.received)
             },
             "slowest": {"seconds": round(self.slowest[0], 3), "input": self.slowest[1]},
-            "rss_bytes": {
+            "held_bytes": {
                 door.value: {
-                    "before": first.rss_bytes[door],
-                    "after": last.rss_bytes.get(door, 0),
+                    "before": first.held_bytes(door),
+                    "after": last.held_bytes(door) if door in last.rss_bytes else 0,
                     "inputs": last.received.get(door, 0),
                     "per_input": round(slope),
                 }
@@ -122,6 +122,7 @@ class Report:
                     "inputs": one.inputs,
                     "received": {door.value: count for door, count in one.received.items()},
                     "rss_bytes": {door.value: rss for door, rss in one.rss_bytes.items()},
+                    "free_bytes": {door.value: free for door, free in one.free_bytes.items()},
                 }
                 for one in self.samples
             ],
@@ -161,7 +162,8 @@ class Report:
         yield "manners: " + ", ".join(f"{manner} {count}" for manner, count in self.manners.most_common())
         slopes = self.slopes()
         for door, slope in slopes.items():
-            before, after = (sample.rss_bytes.get(door, 0) / 2**20 for sample in (self.samples[0], self.samples[-1]))
+            ends = [sample for sample in (self.samples[0], self.samples[-1]) if door in sample.rss_bytes]
+            before, after = ends[0].held_bytes(door) / 2**20, ends[-1].held_bytes(door) / 2**20
             grown = f"{before:7.1f} MiB -> {after:7.1f} MiB, {slope:+6.0f} bytes with each"
             yield f"memory: {door:16} {grown} of its {self.received[door]} inputs"
         yield f"slowest: {self.slowest[0]:.2f} s, {self.slowest[1]}"

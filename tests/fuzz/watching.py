@@ -25,24 +25,36 @@ _BUGS = re.compile(
     r" (?P<value>\S+)$",
     re.MULTILINE,
 )
+_FREE = re.compile(r"^process_heap_free_bytes (?P<value>\S+)$", re.MULTILINE)
 
 MEANINGFUL_INPUTS = 150_000
 """Below, caches still fill, each server has had some thousand inputs only, and a slope over them says nothing."""
 WARM_UP_SHARE = 0.4
 """Caches, pools and allocators fill first; the slope is taken over the rest of the run."""
 PARTS = 3
-# Of one server, for each input that it got itself, after the warm-up. A leak of 1,000 bytes an input is twice as much.
+# Of what one server holds, for each input that it got itself, after the warm-up. A leak of 1,000 bytes an input is
+# twice as much.
 MAX_GROWTH_BYTES_PER_INPUT = 512
+# Of all its resident memory, from the first input on.
 MAX_GROWTH_BYTES = 192 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Resident memory of every server after a number of inputs; `received` are those that a server got itself."""
+    """Memory of every server after a number of inputs; `received` are those that a server got itself.
+
+    `free_bytes` is what the C allocator keeps for requests to come: it changes by MiB with the sizes of what is asked
+    for, and says nothing of what a server holds.
+    """
 
     inputs: int
     received: Mapping[Door, int]
     rss_bytes: Mapping[Door, int]
+    free_bytes: Mapping[Door, int] = field(default_factory=dict)
+
+    def held_bytes(self, door: Door) -> int:
+        """What a server holds."""
+        return self.rss_bytes[door] - self.free_bytes.get(door, 0)
 
 
 @dataclass(slots=True)
@@ -54,10 +66,11 @@ class Watcher:
     samples: list[Sample] = field(default_factory=list)
     _bugs: dict[str, float] = field(default_factory=dict)
 
-    def sample(self, received: Mapping[Door, int], inputs: int) -> Sample:
+    async def sample(self, received: Mapping[Door, int], inputs: int) -> Sample:
         """Remember and return how much memory each server holds now."""
+        free = free_bytes_of(await asyncio.to_thread(self._scrape))
         rss = {door: one.memory_info().rss for door, one in self.processes.items() if one.is_running()}
-        self.samples.append(Sample(inputs, dict(received), rss))
+        self.samples.append(Sample(inputs, dict(received), rss, free))
         return self.samples[-1]
 
     async def faults(self) -> list[str]:
@@ -86,7 +99,7 @@ class Watcher:
         pages = {}
         for door in SERVICES:
             url = self.doors.metrics.get(door.value)
-            if url is not None:
+            if url is not None and _lives(self.processes[door]):
                 with urllib.request.urlopen(url, timeout=HEALTH_SECONDS) as answer:  # noqa: S310 (the mesh's own page)
                     pages[door] = answer.read().decode()
         return pages
@@ -122,6 +135,11 @@ def calls_in_flight(pages: Mapping[Door, str]) -> list[str]:
     ]
 
 
+def free_bytes_of(pages: Mapping[Door, str]) -> dict[Door, int]:
+    """From each server's metrics: what its allocator keeps for requests to come."""
+    return {door: int(float(match["value"])) for door, page in pages.items() if (match := _FREE.search(page))}
+
+
 def bugs_of(pages: Mapping[Door, str]) -> dict[str, float]:
     """From each server's metrics: the series that count its bugs, above zero."""
     return {
@@ -133,21 +151,26 @@ def bugs_of(pages: Mapping[Door, str]) -> dict[str, float]:
 
 
 def growth_per_input(samples: Sequence[Sample], door: Door) -> float:
-    """Bytes by which a server grew with each input that it got, after the warm-up; 0 with too few samples.
+    """Bytes that a server held more with each input that it got, after the warm-up; 0 with too few samples.
 
-    Least squares over each third of that time, and of these the median: a leak is in all of them, a step that an
-    allocator takes once in one.
+    Least squares over all of that time and over each third of it: the former, or the median of the latter where that is
+    less. A leak is in all of them, a step that an allocator takes once in one third, and what comes and goes not in the
+    whole.
     """
     last = samples[-1].inputs if samples else 0
     points = [
-        (sample.received.get(door, 0), sample.rss_bytes[door])
+        (sample.received.get(door, 0), sample.held_bytes(door))
         for sample in samples
         if sample.inputs >= WARM_UP_SHARE * last and door in sample.rss_bytes
     ]
     size = len(points) // PARTS
     parts = [points[start : start + size] for start in range(0, PARTS * size, max(size, 1))]
-    slopes = [linear_regression(*zip(*part, strict=True)).slope for part in parts if len({x for x, _ in part}) > 1]
-    return median(slopes) if len(slopes) == PARTS else 0.0
+    slopes = [_slope(part) for part in parts if len({x for x, _ in part}) > 1]
+    return min(median(slopes), _slope(points)) if len(slopes) == PARTS else 0.0
+
+
+def _slope(points: Sequence[tuple[int, int]]) -> float:
+    return linear_regression(*zip(*points, strict=True)).slope
 
 
 def memory_faults(samples: Sequence[Sample]) -> list[str]:

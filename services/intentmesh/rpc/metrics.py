@@ -3,8 +3,9 @@
 Labels are bounded: solvers by registration, chains and error codes by configuration and enum, methods by the protos.
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
+from intentmesh.rpc.heap import HeapCollector
 from intentmesh.v1.intent_pb2 import IntentStatus, IntentType
 
 INTENTS_SUBMITTED = Counter("intents_submitted_total", "Submissions by their result", ["type", "status"])
@@ -35,6 +36,8 @@ RATE_LIMITER_FALLBACKS = Counter(
 )
 RATE_LIMITER_LEASES = Counter("rate_limiter_leases_total", "Calls to Valkey that leased rate limit tokens")
 HEALTH_CHECK = Gauge("health_check_ok", "1 where the named check passes", ["check"])
+
+REGISTRY.register(HeapCollector())
 
 INTENT_TYPES = ("SWAP", "BRIDGE", "TRANSFER")
 
