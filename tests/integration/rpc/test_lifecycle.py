@@ -246,6 +246,25 @@ async def test_process__sigterm_with_a_call_in_flight__answers_it_and_exits_0() 
     assert "Traceback" not in log
 
 
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has this scheduling policy")
+async def test_process__threads_of_grpc_and_of_the_loop__do_not_interrupt_each_other() -> None:
+    process = _start()
+    try:
+        assert process.stdout is not None
+        ready = (await asyncio.to_thread(process.stdout.readline)).split()
+        async with open_channel(ready[2].removeprefix("grpc=")) as channel:
+            await _ask(channel)
+            policies = []
+            for task in Path(f"/proc/{process.pid}/task").iterdir():
+                with contextlib.suppress(ProcessLookupError):  # it has ended since
+                    policies.append(os.sched_getscheduler(int(task.name)))
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(policies) > 1
+    assert set(policies) == {os.SCHED_BATCH}
+
+
 async def test_process__wrong_setting__says_so_in_one_line_and_exits_78() -> None:
     process = _start(INTENTMESH_GRACE_SECONDS="soon", INTENTMESH_POSTGRES_DSN="postgresql://u:hunter2@h/d")
     out, log = await asyncio.to_thread(process.communicate, timeout=PROCESS_SECONDS)
