@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -255,9 +256,9 @@ async def test_process__threads_of_grpc_and_of_the_loop__do_not_interrupt_each_o
         async with open_channel(ready[2].removeprefix("grpc=")) as channel:
             await _ask(channel)
             policies = []
-            for task in Path(f"/proc/{process.pid}/task").iterdir():
+            for thread in psutil.Process(process.pid).threads():
                 with contextlib.suppress(ProcessLookupError):  # it has ended since
-                    policies.append(os.sched_getscheduler(int(task.name)))
+                    policies.append(os.sched_getscheduler(thread.id))
     finally:
         process.kill()
         process.communicate()
