@@ -94,10 +94,11 @@ $(STAMPS)/js: tests/acceptance/js/package-lock.json
 	npm ci --silent --prefix tests/acceptance/js
 	@touch $@
 
+TEST_WORKERS ?= 2
 .PHONY: test
-test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contracts, unit, integration, acceptance
+test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contracts, unit, integration, acceptance [TEST_WORKERS=]
 	$(MAKE) --no-print-directory -C contracts test
-	$(BIN)/pytest --quiet
+	$(BIN)/pytest --quiet --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 BENCH ?= *
 .PHONY: bench
