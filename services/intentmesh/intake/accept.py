@@ -11,14 +11,14 @@ from intentmesh.domain.events import build_event, set_timestamp
 from intentmesh.domain.types import ZERO_ADDRESS, Bytes32, IntentId, format_address, format_intent_id
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.candidate import Admissible
-from intentmesh.intake.findings import Finding, duplicate_nonce, request_id_reused
+from intentmesh.intake.findings import Finding, duplicate_nonce, refusal, request_id_reused
 from intentmesh.intake.group_commit import ACCEPTED, ACCEPTED_MESSAGE, Accept, Acceptance, Done, GroupCommit
 from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.rpc.tracing import current_trace_id
 from intentmesh.store import admission, intents
 from intentmesh.store.admission import RequestKey
 from intentmesh.store.intents import NewIntent, RequestIdUse
-from intentmesh.store.pool import Pool
+from intentmesh.store.pool import Connection, Pool
 from intentmesh.v1.event_pb2 import IntentEvent, IntentEventType
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
 from intentmesh.v1.intent_pb2 import IntentType
@@ -76,6 +76,23 @@ class Acceptor:
         found = standing.get(admissible.intent_id)
         return None if found is None else Acceptance(admissible.intent_id, found.status, found.sequence, created=False)
 
+    async def find_again(
+        self, admissible: Admissible, caller: Caller, request: SubmitIntentRequest
+    ) -> Acceptance | None:
+        """The intent, if it is stored, as an answer to this request: its request id is used from now on.
+
+        Raises AlreadyExists REQUEST_ID_REUSED.
+        """
+        stored = await self.find(admissible)
+        use = _request_use(admissible, caller, request)
+        if stored is None or use is None:
+            return stored
+        with reaching_the_store():
+            async with self._pool.acquire() as conn, conn.transaction():
+                if not await admission.claim_request_ids(conn, dict([use])) and await _is_reused(conn, *use):
+                    raise refusal([request_id_reused()])
+        return stored
+
     async def conflicts(self, admissible: Admissible) -> list[Finding]:
         """DUPLICATE_NONCE, as of now; the writer decides."""
         holder = await self._nonce_holder(admissible)
@@ -90,11 +107,9 @@ class Acceptor:
         use = _request_use(admissible, caller, request)
         if use is None:
             return []
-        key, wanted = use
         with reaching_the_store():
             async with self._pool.acquire() as conn:
-                found = (await admission.get_request_ids(conn, [key])).get(key)
-        return [] if found is None or found.body_hash == wanted.body_hash else [request_id_reused()]
+                return [request_id_reused()] if await _is_reused(conn, *use) else []
 
     async def _nonce_holder(self, admissible: Admissible) -> IntentId | None:
         if admissible.permit2_nonce is None:
@@ -118,6 +133,11 @@ def _first_event(intent_type: "IntentType.ValueType") -> IntentEvent:
         at=_ANY_TIME,
         message=ACCEPTED_MESSAGE,
     )
+
+
+async def _is_reused(conn: Connection, key: RequestKey, use: RequestIdUse) -> bool:
+    found = (await admission.get_request_ids(conn, [key])).get(key)
+    return found is not None and found.body_hash != use.body_hash
 
 
 def _request_use(

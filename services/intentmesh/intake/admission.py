@@ -6,10 +6,11 @@ asks the store and the chain.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from intentmesh.domain.errors import MeshError
+from intentmesh.domain.errors import MeshError, Unavailable
 from intentmesh.domain.types import IntentId
 from intentmesh.intake.accept import Acceptor
 from intentmesh.intake.caller import Caller
@@ -21,6 +22,8 @@ from intentmesh.intake.open_orders import OpenOrders, UserOrders
 from intentmesh.intake.rate_limits import RateLimiter
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
+
+_FIND_WHILE_OFF_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Assessment:
     security: Sequence[Finding] = ()
     # Of the signature, taken for one of an account without code.
     signature: Sequence[Finding] = ()
+    # Whether it shares the counting of its intent, see `_UserCounts`.
+    counted: bool = False
 
     @property
     def intent_id(self) -> IntentId | None:
@@ -65,6 +70,7 @@ class Admission:
         self._acceptor = acceptor
         self._open_orders = open_orders
         self._limiter = limiter
+        self._user_counts = _UserCounts(limiter)
 
     async def submit(self, request: SubmitIntentRequest, caller: Caller) -> Acceptance:
         """Stores the intent, or finds it stored. Raises MeshError with every finding of the layers that could run."""
@@ -137,31 +143,31 @@ class Admission:
         faults = [*assessment.timing, *signature, *assessment.security]
         if signature or may_not_ask(assessment.security):
             raise refusal(faults)
+        if off := self._pipeline.switched_off():
+            return await self._found_while_off(assessment, admissible, caller, refusal(off))
         try:
-            await self._require_acceptable(admissible, faults, caller)
+            await self._require_acceptable(admissible, faults)
+            return await self._enter(assessment, admissible, caller)
         except MeshError:
-            # An order that was accepted is still that intent when its time is over, its funds moved, its chain away or
-            # its recipient banned.
-            stored = await self._acceptor.find(admissible)
+            # An order that was accepted is still that intent when its time is over, its funds moved, its chain away,
+            # its recipient banned or its user's limit reached.
+            stored = await self._acceptor.find_again(admissible, caller, assessment.request)
             if stored is None:
                 raise
             return stored
-        self._open_orders.enter(admissible)
-        return None
 
     def begin(self, assessment: Assessment, caller: Caller, done: Done) -> None:
         """Hands an order that passed to the writer; `done` is called after the commit. Raises ResourceExhausted."""
         admissible = _known(assessment)
 
         def settled(outcome: Outcome) -> None:
-            created = isinstance(outcome, Acceptance) and outcome.created
-            self._open_orders.leave(admissible, created=created)
+            self._leave(assessment, admissible, created=isinstance(outcome, Acceptance) and outcome.created)
             done(outcome)
 
         try:
             self._acceptor.begin(admissible, caller, assessment.request, settled)
         except MeshError:
-            self._open_orders.leave(admissible, created=False)
+            self._leave(assessment, admissible, created=False)
             raise
 
     async def validate(self, request: SubmitIntentRequest, caller: Caller) -> Verdict:
@@ -172,8 +178,11 @@ class Admission:
             return Verdict(assessment.early, assessment.intent_id)
         signature = await self._pipeline.settle_signature(admissible, assessment.signature)
         security = [*signature, *assessment.security]
+        if signature or may_not_ask(security):
+            # Nobody has signed for what the store and the chain would be asked.
+            return Verdict([*assessment.timing, *security], admissible.intent_id)
         reused = await self._acceptor.reused_request_id(admissible, caller, assessment.request)
-        if not (signature or may_not_ask(security)) and await self._acceptor.find(admissible) is not None:
+        if await self._acceptor.find(admissible) is not None:
             return Verdict(reused, admissible.intent_id)
         open_orders = await self._open_orders.read(admissible.order.user)
         late = [
@@ -184,7 +193,19 @@ class Admission:
         ]
         return Verdict([*assessment.timing, *security, *late], admissible.intent_id)
 
-    async def _require_acceptable(self, admissible: Admissible, faults: Sequence[Finding], caller: Caller) -> None:
+    async def _found_while_off(
+        self, assessment: Assessment, admissible: Admissible, caller: Caller, off: MeshError
+    ) -> Acceptance:
+        """The intent, if it is stored; a store that does not tell soon is left alone."""
+        stored = None
+        with contextlib.suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(_FIND_WHILE_OFF_SECONDS):
+                stored = await self._acceptor.find_again(admissible, caller, assessment.request)
+        if stored is None:
+            raise off
+        return stored
+
+    async def _require_acceptable(self, admissible: Admissible, faults: Sequence[Finding]) -> None:
         if faults:
             raise refusal(faults)
         user = admissible.order.user
@@ -195,13 +216,73 @@ class Admission:
             findings = await self._late_findings(admissible, await self._open_orders.read(user))
         if findings:
             raise refusal(findings)
-        await self._limiter.count_user(user, caller)
+
+    async def _enter(self, assessment: Assessment, admissible: Admissible, caller: Caller) -> Acceptance | None:
+        """Reserves for an intent and counts it for its user. Raises LimitReached.
+
+        Returns the intent where it is stored already, which is no new one, whoever brings it how often.
+        """
+        self._open_orders.enter(admissible)
+        self._user_counts.hold(admissible.intent_id)
+        assessment.counted = True
+        try:
+            stored = await self._acceptor.find_again(admissible, caller, assessment.request)
+            if stored is None:
+                await self._user_counts.count(admissible, caller)
+                return None
+        except BaseException:
+            self._leave(assessment, admissible, created=False)
+            raise
+        self._leave(assessment, admissible, created=False)
+        return stored
+
+    def _leave(self, assessment: Assessment, admissible: Admissible, *, created: bool) -> None:
+        self._open_orders.leave(admissible, created=created)
+        if assessment.counted:
+            assessment.counted = False
+            self._user_counts.let_go(admissible.intent_id)
 
     async def _late_findings(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
         findings = self._pipeline.business(admissible, open_orders)
         if findings or self._pipeline.chain_now(admissible, open_orders):
             return findings
         return await self._pipeline.chain(admissible, open_orders)
+
+
+@dataclass(slots=True)
+class _Counting:
+    holders: int = 0
+    task: asyncio.Task[None] | None = None
+
+
+class _UserCounts:
+    """Counts an intent for its user once, however many bring it while it is on its way into the store.
+
+    Otherwise whoever has a signed order of a user could use up what the user may bring, by sending it again and again.
+    """
+
+    def __init__(self, limiter: RateLimiter) -> None:
+        self._limiter = limiter
+        self._counting: dict[IntentId, _Counting] = {}
+
+    def hold(self, intent_id: IntentId) -> None:
+        """`let_go` must follow."""
+        self._counting.setdefault(intent_id, _Counting()).holders += 1
+
+    def let_go(self, intent_id: IntentId) -> None:
+        counting = self._counting[intent_id]
+        counting.holders -= 1
+        if counting.holders == 0:
+            del self._counting[intent_id]
+
+    async def count(self, admissible: Admissible, caller: Caller) -> None:
+        """Raises LimitReached, for each who holds the intent."""
+        counting = self._counting[admissible.intent_id]
+        if counting.task is None:
+            counting.task = asyncio.create_task(self._limiter.count_user(admissible.order.user, caller))
+            # Seen by whoever waits; with nobody there any more, it is a failure of nobody.
+            counting.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(counting.task)
 
 
 def may_not_ask(findings: Sequence[Finding]) -> bool:

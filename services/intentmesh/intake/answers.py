@@ -83,11 +83,12 @@ REASONS: tuple["ErrorReason.ValueType", ...] = tuple(
 )
 
 
-@cache
+_TYPE_LABELS = {value: metrics.type_label(value) for value in IntentType.values()}
+
+
 def _type_label(declared: "IntentType.ValueType") -> str:
     """Callers may send any number, and labels are kept for ever."""
-    known = declared in IntentType.values()
-    return metrics.type_label(declared if known else IntentType.INTENT_TYPE_UNSPECIFIED)
+    return _TYPE_LABELS.get(declared) or _TYPE_LABELS[IntentType.INTENT_TYPE_UNSPECIFIED]
 
 
 @cache

@@ -6,14 +6,16 @@ memory: whoever would refuse asks for what is not older than `FRESH_SECONDS`.
 """
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from intentmesh.domain.types import Address, ChainId, IntentId
 from intentmesh.intake.candidate import Admissible
 from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.store import admission
+from intentmesh.store.admission import OpenOfUser, Share
 from intentmesh.store.pool import Pool
 
 Funds = tuple[ChainId, Address]
@@ -21,6 +23,8 @@ Funds = tuple[ChainId, Address]
 FRESH_SECONDS = 0.25
 # Of its time: from then on, what is still used is read anew while it serves, so that nobody has to wait for it.
 _AHEAD = 0.75
+# How long nobody is read ahead after that has failed.
+_REST_SECONDS = 1.0
 _USERS = 50_000
 _USERS_AT_A_TIME = 256
 
@@ -30,7 +34,7 @@ class _Entering:
     """An intent between its checks and its commit; several callers may bring the same one."""
 
     callers: int
-    takes: Mapping[Funds, int]
+    takes: Mapping[Share, int]
 
 
 @dataclass(slots=True)
@@ -39,12 +43,12 @@ class UserOrders:
 
     read_at: float
     stored: int
-    reserved: dict[Funds, int]
+    reserved: dict[Share, int]
     entering: dict[IntentId, _Entering] = field(default_factory=dict)
     # The sum of what those that enter take.
-    reserving: dict[Funds, int] = field(default_factory=dict)
+    reserving: dict[Share, int] = field(default_factory=dict)
     # Stored since the newest read began, so the read may have missed them.
-    stored_meanwhile: list[Mapping[Funds, int]] = field(default_factory=list)
+    stored_meanwhile: dict[IntentId, Mapping[Share, int]] = field(default_factory=dict)
 
     def count_without(self, intent_id: IntentId) -> int:
         """Open intents, one that is just entering left out."""
@@ -52,19 +56,20 @@ class UserOrders:
 
     def reserved_without(self, intent_id: IntentId, funds: Funds) -> int:
         """What the open intents may still take of one token on one chain."""
-        total = self.reserved.get(funds, 0) + self.reserving.get(funds, 0)
-        own = self.entering.get(intent_id)
-        return total if own is None else total - own.takes.get(funds, 0)
+        return self.permitted_without(intent_id, funds) + self._reserved(intent_id, Share(*funds, by_permit2=False))
+
+    def permitted_without(self, intent_id: IntentId, funds: Funds) -> int:
+        """The part of it that Permit2 is to take, out of what the user allows it."""
+        return self._reserved(intent_id, Share(*funds, by_permit2=True))
 
     def enter(self, admissible: Admissible) -> None:
         entering = self.entering.get(admissible.intent_id)
         if entering is not None:
             entering.callers += 1
             return
-        takes = takes_of(admissible)
+        takes = shares_of(admissible)
         self.entering[admissible.intent_id] = _Entering(1, takes)
-        for funds, amount in takes.items():
-            self.reserving[funds] = self.reserving.get(funds, 0) + amount
+        _add(self.reserving, takes)
 
     def leave(self, intent_id: IntentId, *, created: bool) -> None:
         entering = self.entering.get(intent_id)
@@ -73,22 +78,41 @@ class UserOrders:
         entering.callers -= 1
         if created or entering.callers == 0:
             del self.entering[intent_id]
-            for funds, amount in entering.takes.items():
-                self.reserving[funds] -= amount
+            _add(self.reserving, entering.takes, -1)
         if created:
-            self._add(entering.takes)
-            self.stored_meanwhile.append(entering.takes)
+            self._store(entering.takes)
+            self.stored_meanwhile[intent_id] = entering.takes
 
-    def replace(self, read_at: float, read: admission.OpenOfUser) -> None:
-        """Takes over what was read, plus what the read may have missed: rather one too many than one too few."""
+    def in_doubt(self) -> Iterable[IntentId]:
+        """Those that a read may have seen or not."""
+        return (*self.entering, *self.stored_meanwhile)
+
+    def replace(self, read_at: float, read: OpenOfUser, seen: Mapping[IntentId, bool]) -> None:
+        """Takes over what was read. `seen`: those in doubt that the read has counted, and whether with their funds."""
         self.read_at, self.stored, self.reserved = read_at, read.count, dict(read.reserved)
-        for takes in self.stored_meanwhile:
-            self._add(takes)
+        for intent_id, takes in self.stored_meanwhile.items():
+            if intent_id not in seen:
+                self._store(takes)
+        for intent_id, entering in self.entering.items():
+            # It is committed, but has not left yet; then it is counted.
+            if intent_id in seen:
+                self.stored -= 1
+                if seen[intent_id]:
+                    _add(self.reserved, entering.takes, -1)
 
-    def _add(self, takes: Mapping[Funds, int]) -> None:
+    def _reserved(self, intent_id: IntentId, share: Share) -> int:
+        total = self.reserved.get(share, 0) + self.reserving.get(share, 0)
+        own = self.entering.get(intent_id)
+        return total if own is None else total - own.takes.get(share, 0)
+
+    def _store(self, takes: Mapping[Share, int]) -> None:
         self.stored += 1
-        for funds, amount in takes.items():
-            self.reserved[funds] = self.reserved.get(funds, 0) + amount
+        _add(self.reserved, takes)
+
+
+def _add(total: dict[Share, int], takes: Mapping[Share, int], sign: int = 1) -> None:
+    for share, amount in takes.items():
+        total[share] = total.get(share, 0) + sign * amount
 
 
 class OpenOrders:
@@ -100,18 +124,20 @@ class OpenOrders:
         self._clock = clock
         self._users: dict[Address, UserOrders] = {}
         self._asked: dict[Address, asyncio.Future[UserOrders]] = {}
+        self._being_read: frozenset[Address] = frozenset()
         self._reading: asyncio.Task[None] | None = None
+        self._rests_until = -math.inf
 
     def known(self, user: Address) -> UserOrders | None:
         """What is in memory and not too old. Whoever is old soon is read anew in the background."""
         orders = self._users.get(user)
         if orders is None:
             return None
-        age = self._clock() - orders.read_at
-        if age >= self._seconds:
+        now = self._clock()
+        if now >= orders.read_at + self._seconds:
             return None
-        if age >= _AHEAD * self._seconds:
-            self._ask(user)
+        if now >= orders.read_at + _AHEAD * self._seconds and now >= self._rests_until:
+            self._read_ahead(user)
         return orders
 
     async def read(self, user: Address, max_age: float = FRESH_SECONDS) -> UserOrders:
@@ -133,6 +159,10 @@ class OpenOrders:
         if orders is not None:
             orders.leave(admissible.intent_id, created=created)
 
+    def _read_ahead(self, user: Address) -> None:
+        if user not in self._being_read:
+            self._ask(user)
+
     def _ask(self, user: Address) -> asyncio.Future[UserOrders]:
         """Has the user read, with whoever else is asked for until then."""
         waiting = self._asked.get(user)
@@ -150,9 +180,11 @@ class OpenOrders:
             while self._asked:
                 users = list(self._asked)[:_USERS_AT_A_TIME]
                 waiting = [self._asked.pop(user) for user in users]
+                self._being_read = frozenset(users)
                 try:
                     found: Sequence[UserOrders | Exception] = await self._read(users)
                 except Exception as error:  # noqa: BLE001 (those who wait must hear of it, whatever it is)
+                    self._rests_until = self._clock() + _REST_SECONDS
                     found = [error] * len(users)
                 for future, orders in zip(waiting, found, strict=True):
                     if isinstance(orders, Exception):
@@ -160,6 +192,7 @@ class OpenOrders:
                     else:
                         future.set_result(orders)
         finally:
+            self._being_read = frozenset()
             self._reading = None
 
     async def _read(self, users: Sequence[Address]) -> list[UserOrders]:
@@ -169,21 +202,33 @@ class OpenOrders:
                 known.stored_meanwhile.clear()
         began_at = self._clock()
         with reaching_the_store():
-            async with self._pool.acquire() as conn:
+            # Both questions see the store as it was at one moment.
+            async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
                 read = await admission.open_of_users(conn, users)
-        found = [self._take_over(user, began_at, read[user]) for user in users]
-        while len(self._users) > _USERS:
-            del self._users[next(iter(self._users))]
+                in_doubt = [
+                    intent_id for user in users if user in self._users for intent_id in self._users[user].in_doubt()
+                ]
+                seen = await admission.open_among(conn, in_doubt) if in_doubt else {}
+                found = [self._take_over(user, began_at, read[user], seen) for user in users]
+        self._forget_some()
         return found
 
-    def _take_over(self, user: Address, began_at: float, read: admission.OpenOfUser) -> UserOrders:
+    def _take_over(self, user: Address, began_at: float, read: OpenOfUser, seen: Mapping[IntentId, bool]) -> UserOrders:
         orders = self._users.pop(user, None)
         if orders is None:
             orders = UserOrders(began_at, read.count, dict(read.reserved))
         else:
-            orders.replace(began_at, read)
+            orders.replace(began_at, read, seen)
         self._users[user] = orders
         return orders
+
+    def _forget_some(self) -> None:
+        """Those read longest ago, but none with an intent on its way into the store."""
+        surplus = len(self._users) - _USERS
+        if surplus > 0:
+            idle = [user for user, orders in self._users.items() if not orders.entering]
+            for user in idle[:surplus]:
+                del self._users[user]
 
 
 def takes_of(admissible: Admissible) -> dict[Funds, int]:
@@ -194,3 +239,9 @@ def takes_of(admissible: Admissible) -> dict[Funds, int]:
         funds = (chain_id, item.token)
         takes[funds] = takes.get(funds, 0) + item.amount
     return takes
+
+
+def shares_of(admissible: Admissible) -> dict[Share, int]:
+    """The same, and who takes it."""
+    by_permit2 = admissible.permit2_nonce is not None
+    return {Share(*funds, by_permit2=by_permit2): amount for funds, amount in takes_of(admissible).items()}

@@ -5,6 +5,7 @@ One statement stores a group: an INSERT of many rows costs a tenth of as many IN
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from intentmesh.domain.lifecycle import State
 from intentmesh.domain.types import Address, Bytes32, ChainId, IntentId
@@ -41,12 +42,20 @@ class RequestKey:
     request_id: str
 
 
+class Share(NamedTuple):
+    """Of what open intents may still take: a token on its origin chain, and whether it is Permit2 that takes it."""
+
+    origin_chain_id: ChainId
+    token: Address
+    by_permit2: bool
+
+
 @dataclass(frozen=True, slots=True)
 class OpenOfUser:
-    """What is open of one user: how many intents, and what they may still take, by origin chain and token."""
+    """What is open of one user: how many intents, and what they may still take."""
 
     count: int
-    reserved: Mapping[tuple[ChainId, Address], int]
+    reserved: Mapping[Share, int]
 
 
 async def insert_intents(
@@ -106,13 +115,19 @@ async def nonce_holders(conn: Connection, keys: Sequence[NonceKey]) -> dict[Nonc
 async def open_of_users(conn: Connection, users: Sequence[Address]) -> dict[Address, OpenOfUser]:
     """Counted anew, for each of the users."""
     counts: dict[Address, int] = {}
-    reserved: dict[Address, dict[tuple[ChainId, Address], int]] = {user: {} for user in users}
-    for user, chain_id, token, amount in await conn.fetch(_SQL["open_of_users"], users):
+    reserved: dict[Address, dict[Share, int]] = {user: {} for user in users}
+    for user, chain_id, token, by_permit2, amount in await conn.fetch(_SQL["open_of_users"], users):
         if token is None:
             counts[Address(user)] = int(amount)
         else:
-            reserved[Address(user)][ChainId(chain_id), Address(token)] = int(amount)
+            reserved[Address(user)][Share(ChainId(chain_id), Address(token), by_permit2)] = int(amount)
     return {user: OpenOfUser(counts.get(user, 0), reserved[user]) for user in users}
+
+
+async def open_among(conn: Connection, ids: Sequence[IntentId]) -> dict[IntentId, bool]:
+    """Which of these intents are open, and whether `open_of_users` counts what they take."""
+    records = await conn.fetch(_SQL["open_among"], ids)
+    return {IntentId(intent_id): reserving for intent_id, is_open, reserving in records if is_open}
 
 
 async def claim_request_ids(conn: Connection, uses: Mapping[RequestKey, RequestIdUse]) -> set[RequestKey]:

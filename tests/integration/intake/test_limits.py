@@ -164,6 +164,24 @@ async def test_limits__orders_of_one_user_by_many_callers__are_counted_for_the_u
         assert (await intake.stub.SubmitIntent(mine, metadata=hop)).created
 
 
+async def test_limits__one_order_sent_again_and_again__uses_up_one_of_what_its_user_may_bring(
+    start_intake: StartIntake,
+) -> None:
+    async with start_intake(user_intents_per_15_minutes=2, trusted_proxies=("127.0.0.0/8",)) as intake:
+        first, second = _request(intake), _request(intake)
+
+        async def replay(number: int) -> bool:
+            stranger = (("x-forwarded-for", f"203.0.113.{number}"),)
+            return (await intake.stub.SubmitIntent(first, metadata=stranger)).created
+
+        # Before it is stored, and after.
+        assert sum(await asyncio.gather(*(replay(number) for number in range(8)))) == 1
+        assert [await replay(number) for number in range(8)] == [False] * 8
+        assert (await intake.stub.SubmitIntent(second)).created
+        assert reason_of(await refused(intake.stub.SubmitIntent(_request(intake)))) == "TOO_MANY_INTENTS_CREATED"
+        assert not await replay(9)
+
+
 def _told(metadata: object) -> tuple[str, str]:
     told = dict(metadata)  # type: ignore[call-overload]  # grpc's own type of metadata
     assert 0 < int(told["ratelimit-reset"]) <= WINDOW_SECONDS

@@ -5,14 +5,19 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from intentmesh.domain.types import IntentId
 from intentmesh.embedded.postgres import Dsn
 from intentmesh.intake.open_orders import OpenOrders
 from intentmesh.store.migrations import migrate
 from intentmesh.store.pool import Pool, open_pool
 
 from tests.fixtures.intents import ALICE, BOB, store_intent
+from tests.fixtures.orders import make_order, permit2_request
+from tests.unit.intake.networks import ALPHA, NETWORK
+from tests.unit.intake.test_checks import _admissible
 
 SECONDS = 30.0
+NOBODY = IntentId(bytes(32))
 
 
 class _Clock:
@@ -85,3 +90,28 @@ async def test_known__store_away_while_it_is_read_anew__serves_until_it_is_too_o
     assert open_orders.known(ALICE) is not None
     clock.now = SECONDS
     assert open_orders.known(ALICE) is None
+
+
+async def test_read__an_intent_that_is_committed_and_has_not_left__is_counted_once(
+    pool: Pool, clock: _Clock, open_orders: OpenOrders
+) -> None:
+    admissible = _admissible(permit2_request(NETWORK, make_order(ALPHA)))
+    user, amount = admissible.order.user, admissible.order.inputs[0].amount
+    usdc = (ALPHA.chain_id, ALPHA.tokens["USDC"].address)
+    await open_orders.read(user)
+    open_orders.enter(admissible)
+    await store_intent(
+        pool,
+        intent_id=admissible.intent_id,
+        user=user,
+        permit2_nonce=admissible.permit2_nonce,
+        inputs=((usdc[1], amount),),
+    )
+    clock.now = 1.0
+    orders = await open_orders.read(user)
+    told = (orders.count_without(NOBODY), orders.reserved_without(NOBODY, usdc))
+    open_orders.leave(admissible, created=True)
+    assert told == (orders.count_without(NOBODY), orders.reserved_without(NOBODY, usdc)) == (1, amount)
+    clock.now = 2.0
+    orders = await open_orders.read(user)
+    assert (orders.count_without(NOBODY), orders.permitted_without(NOBODY, usdc)) == (1, amount)

@@ -298,6 +298,25 @@ async def test_submit_intent__request_id_of_a_refused_order__is_free(intake: Int
     assert (await intake.stub.SubmitIntent(right)).created
 
 
+async def test_submit_intent__found_although_it_would_be_refused_now__its_request_id_counts(
+    start_intake: StartIntake,
+) -> None:
+    async with start_intake() as intake:
+        alpha = intake.network.chains[0]
+        named = permit2_request(intake.network, make_order(alpha), request_id="one")
+        other = permit2_request(intake.network, make_order(alpha))
+        for request in (named, other):
+            assert (await intake.stub.SubmitIntent(request)).created
+    async with start_intake(minimum_fill_seconds=10_000) as intake:
+        other.request_id = "one"
+        assert reason_of(await refused(intake.stub.SubmitIntent(other))) == "REQUEST_ID_REUSED"
+        other.request_id = "two"
+        for _ in range(2):
+            assert not (await intake.stub.SubmitIntent(other)).created
+        named.request_id = "two"
+        assert reason_of(await refused(intake.stub.SubmitIntent(named))) == "REQUEST_ID_REUSED"
+
+
 async def test_submit_intent__many_open_intents__are_refused(start_intake: StartIntake) -> None:
     async with start_intake(maximum_open_intents_per_user=2) as intake:
         alpha = intake.network.chains[0]
@@ -318,6 +337,24 @@ async def test_submit_intent__intake_switched_off__is_refused(start_intake: Star
         assert reason_of(error) == "INTAKE_DISABLED"
         assert error.retry_after
         assert await intake.is_empty()
+
+
+async def test_submit_intent__intake_switched_off__what_is_stored_is_found(start_intake: StartIntake) -> None:
+    async with start_intake() as intake:
+        request = permit2_request(intake.network, make_order(intake.network.chains[0]))
+        await intake.stub.SubmitIntent(request)
+    async with start_intake(intake_enabled=False) as intake:
+        assert not (await intake.stub.SubmitIntent(request)).created
+
+
+async def test_submit_intent__intake_switched_off_for_the_sake_of_the_store__does_not_wait_for_it(
+    start_intake: StartIntake,
+) -> None:
+    async with start_intake(intake_enabled=False) as intake, intake.database.transaction():
+        await intake.database.execute("LOCK TABLE intents IN ACCESS EXCLUSIVE MODE")
+        request = permit2_request(intake.network, make_order(intake.network.chains[0]))
+        # The store's own time-out is longer.
+        assert reason_of(await refused(intake.stub.SubmitIntent(request, timeout=8))) == "INTAKE_DISABLED"
 
 
 # --- SubmitIntents ---
@@ -385,6 +422,33 @@ async def test_submit_intent__permit2_not_allowed__is_refused(intake: Intake) ->
     assert violations_of(error) == {("INSUFFICIENT_ALLOWANCE", "order.inputs[0]")}
     assert await intake.is_empty()
     assert (await intake.stub.SubmitIntent(erc3009_request(intake.network, order, key=OTHER_KEY))).created
+
+
+async def test_submit_intent__allowance_for_one_order__is_not_promised_to_two(
+    intake: Intake, chains: LocalChains
+) -> None:
+    alpha = intake.network.chains[0]
+    async with ChainClients(intake.network) as clients:
+        order = make_order(alpha, user=OTHER)
+        item = order.inputs[0]
+        token = Token(clients.of(alpha.chain_id), item.token)
+        await send(chains.alpha, item.token, token.encode_approve(alpha.permit2, item.amount), sender=OTHER)
+    assert (await intake.stub.SubmitIntent(permit2_request(intake.network, order, key=OTHER_KEY))).created
+    another = make_order(alpha, user=OTHER)
+    error = await refused(intake.stub.SubmitIntent(permit2_request(intake.network, another, key=OTHER_KEY)))
+    assert violations_of(error) == {("INSUFFICIENT_ALLOWANCE", "order.inputs[0]")}
+    assert (error.metadata["allowance"], error.metadata["needed"]) == (str(item.amount), str(2 * item.amount))
+    # An authorisation asks Permit2 for nothing.
+    assert (await intake.stub.SubmitIntent(erc3009_request(intake.network, another, key=OTHER_KEY))).created
+
+
+async def test_validate_intent__signed_by_nobody_known__asks_neither_store_nor_chain_for_more(intake: Intake) -> None:
+    order = make_order(intake.network.chains[0], user=OTHER)
+    forged = permit2_request(intake.network, order)
+    dry = await intake.stub.ValidateIntent(ValidateIntentRequest(intent=forged))
+    # OTHER has not allowed Permit2 anything, which only its own signature would bring to light.
+    assert [ErrorReason.Name(one.reason) for one in dry.violations] == ["ERROR_REASON_WRONG_OWNER"]
+    assert violations_of(await refused(intake.stub.SubmitIntent(forged))) == {("WRONG_OWNER", "signature")}
 
 
 async def test_submit_intent__chain_away__is_unavailable_and_stores_nothing(

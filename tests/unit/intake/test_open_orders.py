@@ -2,18 +2,20 @@
 
 from intentmesh.domain.types import IntentId
 from intentmesh.intake.open_orders import UserOrders
-from intentmesh.store.admission import OpenOfUser
+from intentmesh.store.admission import OpenOfUser, Share
 
-from tests.fixtures.orders import make_order, permit2_request
+from tests.fixtures.orders import erc3009_request, make_order, permit2_request
 from tests.unit.intake.networks import ALPHA, NETWORK
 from tests.unit.intake.test_checks import _admissible
 
 USDC = (ALPHA.chain_id, ALPHA.tokens["USDC"].address)
+PERMITTED = Share(*USDC, by_permit2=True)
+AUTHORISED = Share(*USDC, by_permit2=False)
 NOBODY = IntentId(bytes(32))
 
 
 def _orders() -> UserOrders:
-    return UserOrders(read_at=0.0, stored=2, reserved={USDC: 100})
+    return UserOrders(read_at=0.0, stored=2, reserved={PERMITTED: 70, AUTHORISED: 30})
 
 
 def _entering():
@@ -54,7 +56,41 @@ def test_open_orders__stored_while_the_store_is_read__is_not_forgotten():
     orders.enter(first)
     orders.stored_meanwhile.clear()
     orders.leave(first.intent_id, created=True)
-    orders.replace(1.0, OpenOfUser(2, {USDC: 100}))
+    orders.replace(1.0, OpenOfUser(2, {PERMITTED: 100}), {})
     amount = first.order.inputs[0].amount
+    assert orders.count_without(NOBODY) == 3
+    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+
+
+def test_open_orders__what_permit2_takes__is_known_apart_from_the_rest():
+    orders, first = _orders(), _entering()
+    amount = first.order.inputs[0].amount
+    orders.enter(first)
+    assert orders.permitted_without(NOBODY, USDC) == 70 + amount
+    assert orders.permitted_without(first.intent_id, USDC) == 70
+    by_authorisation = _admissible(erc3009_request(NETWORK, make_order(ALPHA)))
+    orders.enter(by_authorisation)
+    assert orders.permitted_without(NOBODY, USDC) == 70 + amount
+    assert orders.reserved_without(NOBODY, USDC) == 100 + 2 * amount
+
+
+def test_open_orders__committed_and_read_before_it_has_left__is_counted_once():
+    orders, first = _orders(), _entering()
+    orders.enter(first)
+    amount = first.order.inputs[0].amount
+    orders.replace(1.0, OpenOfUser(3, {PERMITTED: 70 + amount, AUTHORISED: 30}), {first.intent_id: True})
+    assert orders.count_without(NOBODY) == 3
+    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+    orders.leave(first.intent_id, created=True)
+    assert orders.count_without(NOBODY) == 3
+    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+
+
+def test_open_orders__left_while_the_store_is_read_that_has_seen_it__is_counted_once():
+    orders, first = _orders(), _entering()
+    orders.enter(first)
+    orders.leave(first.intent_id, created=True)
+    amount = first.order.inputs[0].amount
+    orders.replace(1.0, OpenOfUser(3, {PERMITTED: 70 + amount, AUTHORISED: 30}), {first.intent_id: True})
     assert orders.count_without(NOBODY) == 3
     assert orders.reserved_without(NOBODY, USDC) == 100 + amount

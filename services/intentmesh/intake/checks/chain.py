@@ -126,7 +126,9 @@ class ChainChecks:
             allowance = self._funds.peek((chain_id, "allowance", funds[1], user))
             if balance is None or allowance is None:
                 return _missed("funds")
-            if allowance < amount or balance < amount + open_orders.reserved_without(intent_id, funds):
+            if balance < amount + open_orders.reserved_without(intent_id, funds):
+                return False
+            if allowance < amount + open_orders.permitted_without(intent_id, funds):
                 return False
         _HITS.inc()
         return True
@@ -137,17 +139,20 @@ class ChainChecks:
         return await self._bounded(client, lambda: self._check_funds(client, admissible, open_orders))
 
     async def _check_funds(self, client: ChainClient, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
-        takes = [(funds, amount) for funds, amount in takes_of(admissible).items()]
+        takes, intent_id = takes_of(admissible), admissible.intent_id
         questions = [
-            self._has_balance(
-                client, admissible, funds[1], amount, open_orders.reserved_without(admissible.intent_id, funds)
-            )
-            for funds, amount in takes
+            self._has_balance(client, admissible, funds[1], amount, open_orders.reserved_without(intent_id, funds))
+            for funds, amount in takes.items()
         ]
         if admissible.permit2_nonce is None:
-            questions += [self._authorisation_is_unused(client, admissible, funds[1]) for funds, _ in takes]
+            questions += [self._authorisation_is_unused(client, admissible, funds[1]) for funds in takes]
         else:
-            questions += [self._has_allowance(client, admissible, funds[1], amount) for funds, amount in takes]
+            questions += [
+                self._has_allowance(
+                    client, admissible, funds[1], amount, open_orders.permitted_without(intent_id, funds)
+                )
+                for funds, amount in takes.items()
+            ]
             questions.append(self._nonce_is_unused(client, admissible, admissible.permit2_nonce))
         questions.append(self._wallet_still_signs(client, admissible))
         answers = await asyncio.gather(*questions)
@@ -162,30 +167,30 @@ class ChainChecks:
         )
         if balance >= needed:
             return []
-        others = f", {reserved} of it for other open intents" if reserved else ""
         return [
             Finding(
                 _field(admissible, token),
                 ErrorReason.ERROR_REASON_INSUFFICIENT_BALANCE,
-                f"The user holds {balance} of token {format_address(token)} and needs {needed}{others}.",
+                f"The user holds {balance} of token {format_address(token)} and needs {needed}{_for_others(reserved)}.",
                 {"token": format_address(token), "balance": str(balance), "needed": str(needed)},
             )
         ]
 
     async def _has_allowance(
-        self, client: ChainClient, admissible: Admissible, token: Address, needed: int
+        self, client: ChainClient, admissible: Admissible, token: Address, amount: int, reserved: int
     ) -> list[Finding]:
-        user, permit2 = admissible.order.user, admissible.origin.permit2
+        user, permit2, needed = admissible.order.user, admissible.origin.permit2, amount + reserved
         allowance = await self._enough(
             (client.chain_id, "allowance", token, user), lambda: Token(client, token).allowance(user, permit2), needed
         )
         if allowance >= needed:
             return []
+        allows = f"The user allows Permit2 {allowance} of token {format_address(token)}"
         return [
             Finding(
                 _field(admissible, token),
                 ErrorReason.ERROR_REASON_INSUFFICIENT_ALLOWANCE,
-                f"The user allows Permit2 {allowance} of token {format_address(token)}; the order needs {needed}.",
+                f"{allows} and needs {needed}{_for_others(reserved)}.",
                 {"token": format_address(token), "allowance": str(allowance), "needed": str(needed)},
             )
         ]
@@ -241,6 +246,10 @@ class ChainChecks:
 def _field(admissible: Admissible, token: Address) -> str:
     index = next(index for index, item in enumerate(admissible.order.inputs) if item.token == token)
     return f"order.inputs[{index}]"
+
+
+def _for_others(reserved: int) -> str:
+    return f", {reserved} of it for other open intents" if reserved else ""
 
 
 def _missed(cache: str) -> bool:

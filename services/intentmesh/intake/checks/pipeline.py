@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from intentmesh.chain.config import NetworkConfig
 from intentmesh.intake.candidate import Admissible, Candidate
-from intentmesh.intake.checks.business import check_business
+from intentmesh.intake.checks.business import check_business, check_switch
 from intentmesh.intake.checks.chain import ChainChecks
 from intentmesh.intake.checks.security import check_security, check_signature, unreadable
 from intentmesh.intake.checks.shape import check_shape
@@ -74,6 +74,10 @@ class Pipeline:
         if faults and await self._chain.is_contract(admissible.origin.chain_id, admissible.order.user):
             return await self._chain.check_wallet_signature(admissible)
         return faults
+
+    def switched_off(self) -> list[Finding]:
+        """Of layer 5 what needs no look at the store."""
+        return check_switch(self._policy())
 
     def business(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
         """Layer 5."""

@@ -62,16 +62,22 @@ SELECT DISTINCT intent_id FROM intent_transactions WHERE hash = $1;
 -- How many intents of some users have not ended (token NULL), and what those that are not in escrow yet may still take. The
 -- predicate is that of intents_open_by_user.
 WITH open AS MATERIALIZED (
-    SELECT user_address, origin_chain_id, obligation, input_tokens, input_amounts FROM intents
-    WHERE user_address = ANY($1::bytea[]) AND (status IN (1, 2)) IS TRUE
+    SELECT user_address, origin_chain_id, obligation, permit2_nonce IS NOT NULL AS by_permit2, input_tokens, input_amounts
+    FROM intents WHERE user_address = ANY($1::bytea[]) AND (status IN (1, 2)) IS TRUE
 )
-SELECT user_address, NULL::bigint AS origin_chain_id, NULL::bytea AS token, count(*)::text AS amount
+SELECT user_address, NULL::bigint AS origin_chain_id, NULL::bytea AS token, NULL::boolean AS by_permit2,
+       count(*)::text AS amount
 FROM open GROUP BY user_address
 UNION ALL
-SELECT user_address, origin_chain_id, input.token, sum(input.amount)::text
+SELECT user_address, origin_chain_id, input.token, by_permit2, sum(input.amount)::text
 FROM open, unnest(input_tokens, input_amounts) AS input (token, amount)
 WHERE obligation IN (1, 2)
-GROUP BY user_address, origin_chain_id, input.token;
+GROUP BY user_address, origin_chain_id, input.token, by_permit2;
+
+-- name: open_among
+-- Of some intents, whether they have not ended, and whether open_of_users counts what they take. The status is no condition:
+-- it would be found by an index of its own.
+SELECT intent_id, status IN (1, 2), obligation IN (1, 2) FROM intents WHERE intent_id = ANY($1::bytea[]);
 
 -- name: list_intents
 -- A page, newest first, after a key; an absent condition is NULL.
