@@ -178,11 +178,8 @@ class Admission:
             return Verdict(assessment.early, assessment.intent_id)
         signature = await self._pipeline.settle_signature(admissible, assessment.signature)
         security = [*signature, *assessment.security]
-        if signature or may_not_ask(security):
-            # Nobody has signed for what the store and the chain would be asked.
-            return Verdict([*assessment.timing, *security], admissible.intent_id)
         reused = await self._acceptor.reused_request_id(admissible, caller, assessment.request)
-        if await self._acceptor.find(admissible) is not None:
+        if not (signature or may_not_ask(security)) and await self._acceptor.find(admissible) is not None:
             return Verdict(reused, admissible.intent_id)
         open_orders = await self._open_orders.read(admissible.order.user)
         late = [

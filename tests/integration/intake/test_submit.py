@@ -442,15 +442,6 @@ async def test_submit_intent__allowance_for_one_order__is_not_promised_to_two(
     assert (await intake.stub.SubmitIntent(erc3009_request(intake.network, another, key=OTHER_KEY))).created
 
 
-async def test_validate_intent__signed_by_nobody_known__asks_neither_store_nor_chain_for_more(intake: Intake) -> None:
-    order = make_order(intake.network.chains[0], user=OTHER)
-    forged = permit2_request(intake.network, order)
-    dry = await intake.stub.ValidateIntent(ValidateIntentRequest(intent=forged))
-    # OTHER has not allowed Permit2 anything, which only its own signature would bring to light.
-    assert [ErrorReason.Name(one.reason) for one in dry.violations] == ["ERROR_REASON_WRONG_OWNER"]
-    assert violations_of(await refused(intake.stub.SubmitIntent(forged))) == {("WRONG_OWNER", "signature")}
-
-
 async def test_submit_intent__chain_away__is_unavailable_and_stores_nothing(
     start_intake: StartIntake, network: NetworkConfig
 ) -> None:
