@@ -13,6 +13,7 @@ from intentmesh.cli.contracts_live import run_intents
 from intentmesh.cli.contracts_options import (
     acceptances_of,
     data_dir_option,
+    followers_of,
     json_option,
     network_option,
     networks_option,
@@ -68,7 +69,8 @@ def deploy_command(
     output = Output.choose(as_json)
     target = told(lambda: target_of(repository, networks_file, name))
     told(lambda: _require_confirmation(name, target, confirm, dry_run))
-    work = _deploy(repository, data_dir, name, target, all_gates(), resume, dry_run, output)
+    followers = told(lambda: followers_of(repository, networks_file, name))
+    work = _deploy(repository, data_dir, name, target, followers, all_gates(), resume, dry_run, output)
     outcome = told(lambda: asyncio.run(plainly(work)))
     _conclude(output, outcome, record_path(data_dir, name, target.version))
     sys.exit(0 if outcome.verdict is Verdict.PASSED else 1)
@@ -104,6 +106,7 @@ async def _deploy(
     data_dir: Path,
     name: str,
     target: NetworkTarget,
+    followers: tuple[str, ...],
     gates: Sequence[Gate],
     resume: bool,
     dry_run: bool,
@@ -122,7 +125,7 @@ async def _deploy(
         lambda report: _show(output, report),
     )
     async with running_chains(data_dir, target, dry_run) as urls:
-        deployment = Deployment(name, _with_local_keys(data_dir, target), urls, _signer(target))
+        deployment = Deployment(name, _with_local_keys(data_dir, target), urls, _signer(target), followers)
         return await pipeline.run(deployment, resume=resume, dry_run=dry_run)
 
 
@@ -160,7 +163,7 @@ async def _publish(repository: Path, target: NetworkTarget, deployed: Sequence[D
 
 
 def _live_test(target: NetworkTarget) -> LiveTest | None:
-    """Intents need tokens that anybody can mint; where there are none, the network before has been tested."""
+    """Intents need tokens that anybody can mint; without them only a network that nobody comes after passes."""
     return run_intents if all(chain.test_tokens for chain in target.chains) else None
 
 

@@ -32,10 +32,10 @@ async def deploy(data_dir: Path, *, dry_run: bool) -> int:
 
 
 async def test_dry_run__on_forks__does_all_of_it_and_leaves_the_chains_as_they_were(tmp_path: Path) -> None:
-    assert await deploy(tmp_path, dry_run=True) == 5
+    assert await deploy(tmp_path, dry_run=True) == 10
     assert not record_path(tmp_path, "testnet", "1").exists()
     # Had it reached the chains themselves, there would be nothing left to send.
-    assert await deploy(tmp_path, dry_run=False) == 5
+    assert await deploy(tmp_path, dry_run=False) == 10
     assert await deploy(tmp_path, dry_run=False) == 0
 
 

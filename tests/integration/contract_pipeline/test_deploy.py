@@ -36,7 +36,7 @@ async def test_deploy__empty_chains__everything_stands_verified_and_recorded(sit
     outcome = await site.pipeline().run(site.deployment, resume=False, dry_run=False)
     assert outcome.verdict is Verdict.PASSED
     assert outcome.transactions == 10
-    assert [stage.gate for stage in outcome.stages] == ["counted", DEPLOY, VERIFY, PUBLISH]
+    assert [stage.gate for stage in outcome.stages] == ["counted", DEPLOY, VERIFY, INTEGRATION, PUBLISH]
     record = record_of(site)
     assert len(record.contracts) == 10
     assert all(contract.transaction for contract in record.contracts)
@@ -161,8 +161,34 @@ async def test_deploy__mainnet_before_testnet__is_refused(chains: LocalChains, t
         await site.pipeline().run(site.deployment, resume=False, dry_run=False)
 
 
-async def test_deploy__mainnet_after_testnet__is_done(chains: LocalChains, site: Site) -> None:
+async def test_deploy__intents_cannot_be_tried_and_nobody_comes_after__says_that_they_were_skipped(site: Site) -> None:
+    outcome = await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+    (stage,) = [stage for stage in outcome.stages if stage.gate == INTEGRATION]
+    assert stage.summary.startswith("skipped")
+    assert stage.figures == {"tried": False}
+
+
+async def test_deploy__intents_cannot_be_tried_and_mainnet_comes_after__is_a_finding(site: Site) -> None:
+    deployment = replace(site.deployment, followers=("mainnet",))
+    outcome = await site.pipeline().run(deployment, resume=False, dry_run=False)
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.stages[-1].gate == INTEGRATION
+    assert "mainnet" in outcome.stages[-1].findings[0].what
+    assert not record_path(site.data_dir, "testnet", "1").exists()
+
+
+async def test_deploy__mainnet_after_a_testnet_without_live_test__is_refused(chains: LocalChains, site: Site) -> None:
     await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+    mainnet = make_site(chains, site.data_dir, "mainnet", after="testnet", salt="mainnet")
+    with pytest.raises(PipelineError, match="no intent was tried on testnet"):
+        await mainnet.pipeline().run(mainnet.deployment, resume=False, dry_run=False)
+
+
+async def test_deploy__mainnet_after_testnet__is_done(chains: LocalChains, site: Site) -> None:
+    async def passing(_record: DeploymentRecord) -> list[str]:
+        return []
+
+    await site.pipeline(live_test=passing).run(site.deployment, resume=False, dry_run=False)
     mainnet = make_site(chains, site.data_dir, "mainnet", after="testnet", salt="mainnet")
     outcome = await mainnet.pipeline().run(mainnet.deployment, resume=False, dry_run=False)
     assert outcome.verdict is Verdict.PASSED

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from intentmesh.chain.config import InvalidNetworkError, load_network
+from intentmesh.cli.contracts_live import wishes
 from intentmesh.contract_pipeline.errors import InvalidNetworksError
 from intentmesh.contract_pipeline.explorers.publishing import explorers_of
 from intentmesh.contract_pipeline.networks import load_networks, read_secret, read_url
@@ -37,6 +38,18 @@ def test_networks__of_the_project__are_two_and_mainnet_needs_a_word_and_testnet_
     assert networks["mainnet"].needs_confirmation
     assert networks["mainnet"].after == "testnet"
     assert not any(chain.test_tokens for chain in networks["mainnet"].chains)
+
+
+def test_testnet_of_the_project__two_chains__orders_cross_in_both_directions() -> None:
+    chains = load_networks(REPOSITORY / "contracts" / "networks.toml")["testnet"].chains
+    assert all(chain.test_tokens for chain in chains)
+    first, second = (chain.name for chain in chains)
+    crossing = [(wish.origin, wish.destination) for wish in wishes([first, second]) if wish.destination]
+    assert crossing == [(first, second), (second, first)]
+
+
+def test_wishes__one_chain__none_crosses() -> None:
+    assert {(wish.origin, wish.destination) for wish in wishes(["alone"])} == {("alone", None)}
 
 
 def test_network__unless_told_otherwise__needs_confirmation(tmp_path: Path) -> None:
