@@ -47,7 +47,7 @@ LOCAL_DEPLOYER_KEY = bytes.fromhex("2a871d0798f97d79848a013d4936a73bf4cc922c825d
 @networks_option
 @data_dir_option
 @click.option("--resume", is_flag=True, help="Go on where a run of the same sources and configuration was interrupted.")
-@click.option("--dry-run", is_flag=True, help="Deploy to forks of the chains, and leave nothing behind.")
+@click.option("--dry-run", is_flag=True, help="Deploy to forks of the chains; no record, no journal.")
 @click.option("--confirm", metavar="NETWORK", help="The network's name once more, where one has to be sure.")
 @repository_option
 @json_option

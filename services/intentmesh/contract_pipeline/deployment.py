@@ -53,10 +53,16 @@ class Deployed:
 
 
 class ChainDeployer:
-    """One chain and the key that pays. Raises ChainUnavailable when the chain does not answer."""
+    """One chain and the key that pays. Raises ChainUnavailable when the chain does not answer.
 
-    def __init__(self, plan: ChainPlan, rpc_url: str, signer: Signer, artifacts: Artifacts) -> None:
+    `on_fork` says that the URL is that of a fork of the chain, which mines on demand as local chains do.
+    """
+
+    def __init__(
+        self, plan: ChainPlan, rpc_url: str, signer: Signer, artifacts: Artifacts, *, on_fork: bool = False
+    ) -> None:
         self._plan = plan
+        self._mines_on_demand = plan.chain.local or on_fork
         self._signer = signer
         self._artifacts = artifacts
         self._rpc = EndpointPool(plan.chain_id, (rpc_url,), RPC_TIMEOUT_SECONDS)
@@ -170,7 +176,7 @@ class ChainDeployer:
     async def _is_deep(self, address: Address) -> bool:
         """Whether the contract stood there as many blocks ago as the chain's configuration asks for. On public chains
         only: an Anvil that mines on demand would never reach it."""
-        if self._plan.chain.local:
+        if self._mines_on_demand:
             return True
         head = wire.quantity(await self._rpc.request("eth_blockNumber"))
         block = head - self._plan.chain.confirmations + 1

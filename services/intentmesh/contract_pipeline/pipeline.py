@@ -11,6 +11,7 @@ from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.audit import run_gate
 from intentmesh.contract_pipeline.bundle import BundleFolder
 from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
+from intentmesh.contract_pipeline.dry_journal import DryJournal
 from intentmesh.contract_pipeline.errors import DeploymentError, InvalidRecordError, PipelineError
 from intentmesh.contract_pipeline.explorers.publishing import Explorers, publish
 from intentmesh.contract_pipeline.gates import Gate
@@ -92,10 +93,11 @@ class Pipeline:
     async def run(self, deployment: Deployment, *, resume: bool, dry_run: bool) -> Outcome:
         """Gates, deployment, verification, live tests, publication, record.
 
-        A dry run sends to the given chains, forks of the real ones, and leaves no record.
+        A dry run sends to the given chains, forks of the real ones, and leaves neither record nor journal.
         """
         mark = fingerprint(self._workspace.contracts, deployment.target.model_dump_json())
-        journal = Journal(self._data_dir / "journals" / f"{deployment.name}-{deployment.target.version}.json", mark)
+        kind = DryJournal if dry_run else Journal
+        journal = kind(self._data_dir / "journals" / f"{deployment.name}-{deployment.target.version}.json", mark)
         journal.load(resume=resume)
         stages = self._pass_gates(journal)
         if _failed(stages):
@@ -165,7 +167,7 @@ class Pipeline:
         verifying = 0.0
         for plan in plans:
             url = deployment.urls[plan.chain_id]
-            async with ChainDeployer(plan, url, deployment.signer, artifacts) as deployer:
+            async with ChainDeployer(plan, url, deployment.signer, artifacts, on_fork=journal is None) as deployer:
                 try:
                     if plan.chain.local:
                         await deployer.prepare_local()

@@ -6,18 +6,20 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import load_network
 from intentmesh.chain.oracle import AttestedOracle
 from intentmesh.cli.contracts_chains import running_chains
 from intentmesh.contract_pipeline.networks import load_networks
 from intentmesh.contract_pipeline.pipeline import Deployment
-from intentmesh.contract_pipeline.record import record_path
+from intentmesh.contract_pipeline.record import DeploymentRecord, record_path
 from intentmesh.contract_pipeline.reports import Verdict
 from intentmesh.embedded.programs import REPOSITORY
 from intentmesh.transactions.signers import Signer
 
-from tests.integration.contract_pipeline.conftest import DEPLOYER_KEY, Site
+from tests.fixtures.servers import LocalChains
+from tests.integration.contract_pipeline.conftest import DEPLOYER_KEY, CountingGate, Site, make_target
 
 TARGET = load_networks(REPOSITORY / "contracts" / "networks.toml")["testnet"]
 
@@ -37,6 +39,37 @@ async def test_dry_run__on_forks__does_all_of_it_and_leaves_the_chains_as_they_w
     # Had it reached the chains themselves, there would be nothing left to send.
     assert await deploy(tmp_path, dry_run=False) == 10
     assert await deploy(tmp_path, dry_run=False) == 0
+
+
+async def test_dry_run__public_chain_that_wants_depth__ends_and_writes_nothing(
+    site: Site, chains: LocalChains, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.pipeline().run(site.deployment, resume=False, dry_run=False)
+    monkeypatch.setenv("DRY_RUN_TEST_RPC", chains.alpha.rpc_url)
+    public = {"chain_id": 31337, "name": "alpha", "rpc_urls": ["env:DRY_RUN_TEST_RPC"], "confirmations": 20}
+    real = {"chains": [public], "deployer_key": "env:KEY", "attesters": ["0x" + "ab" * 20], "threshold": 1}
+    target = make_target(chains, salt="a dry run", **real)
+    data_dir = site.data_dir / "dry"
+    async with running_chains(data_dir, target, dry_run=True) as urls:
+        dry = Site(data_dir, Deployment("mainnet", target, urls, Signer(DEPLOYER_KEY)))
+        outcome = await dry.pipeline().run(dry.deployment, resume=False, dry_run=True)
+    assert (outcome.verdict, outcome.transactions) == (Verdict.PASSED, 3)
+    assert not (data_dir / "journals").exists()
+
+
+async def test_dry_run__after_a_run_that_failed__leaves_its_journal_as_it_was(site: Site) -> None:
+    async def failing(_record: DeploymentRecord) -> list[str]:
+        return ["an intent never settled"]
+
+    await site.pipeline(live_test=failing).run(site.deployment, resume=False, dry_run=False)
+    (journal,) = (site.data_dir / "journals").iterdir()
+    before = journal.read_bytes()
+    gates = CountingGate(), CountingGate("another")
+    outcome = await site.pipeline(*gates).run(site.deployment, resume=True, dry_run=True)
+    assert outcome.verdict is Verdict.PASSED
+    # What passed before counts for a dry run as well; what only it has seen counts for nothing later.
+    assert [gate.asked for gate in gates] == [0, 1]
+    assert journal.read_bytes() == before
 
 
 async def test_chains__after_a_deployment__are_where_the_record_says_with_what_was_deployed(tmp_path: Path) -> None:
