@@ -88,6 +88,35 @@ def test_url__by_reference__comes_from_the_environment() -> None:
         read_url("env:RPC", {})
 
 
+def test_url__in_the_environment_without_its_scheme__is_not_repeated_in_the_message() -> None:
+    with pytest.raises(InvalidNetworksError, match="RPC") as caught:
+        read_url("env:RPC", {"RPC": "node.example/v2/ABCDEF"})
+    assert "ABCDEF" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["https://node.example", "https://node.example/", "http://127.0.0.1:8545", "env:RPC"])
+def test_rpc_url__that_can_hold_no_secret__may_stand_in_the_file(tmp_path: Path, url: str) -> None:
+    load(tmp_path, GOOD.replace("env:RPC", url))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:ABCDEF@node.example",
+        "https://node.example/v2/ABCDEF",
+        "https://node.example?apikey=ABCDEF",
+        "https://node.example/#ABCDEF",
+        "node.example/ABCDEF",
+        "env:ABCDEF-",
+    ],
+)
+def test_rpc_url__that_may_hold_a_secret__is_refused_without_repeating_it(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InvalidNetworksError, match="rpc_urls") as caught:
+        load(tmp_path, GOOD.replace("env:RPC", url))
+    assert "ABCDEF" not in str(caught.value)
+    assert "env:NAME" in str(caught.value)
+
+
 CHAIN = {"chain_id": 5, "name": "five", "rpc_urls": ["env:PIPELINE_TEST_RPC"]}
 CONTRACTS = {"input_settler": ATTESTER, "output_settler": ATTESTER, "oracle": ATTESTER}
 RECORD = json.dumps({"network": {"chains": [{**CHAIN, **CONTRACTS}]}})
