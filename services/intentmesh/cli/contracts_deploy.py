@@ -26,6 +26,7 @@ from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.audit import all_gates
 from intentmesh.contract_pipeline.bundle import BundleFolder
 from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
+from intentmesh.contract_pipeline.development_accounts import DEVELOPMENT_ACCOUNTS
 from intentmesh.contract_pipeline.errors import NotConfirmedError, PipelineError
 from intentmesh.contract_pipeline.explorers.publishing import explorers_of, publish
 from intentmesh.contract_pipeline.gates import Gate
@@ -35,6 +36,7 @@ from intentmesh.contract_pipeline.plan import plan_network
 from intentmesh.contract_pipeline.record import read_record, record_path
 from intentmesh.contract_pipeline.reports import Finding, GateReport, Verdict
 from intentmesh.contract_pipeline.workspace import Workspace
+from intentmesh.domain.types import format_address
 from intentmesh.embedded.deployment import LOCAL_ACCOUNTS
 from intentmesh.transactions.signers import KeyUnavailableError, Signer, load_signer
 
@@ -125,7 +127,7 @@ async def _deploy(
         lambda report: _show(output, report),
     )
     async with running_chains(data_dir, target, dry_run) as urls:
-        deployment = Deployment(name, _with_local_keys(data_dir, target), urls, _signer(target), followers)
+        deployment = Deployment(name, _with_local_keys(data_dir, target), urls, signer_of(target), followers)
         return await pipeline.run(deployment, resume=resume, dry_run=dry_run)
 
 
@@ -151,7 +153,7 @@ async def _verify(
                 )
                 for planned in plan.contracts
             ]
-            async with ChainDeployer(plan, urls[plan.chain_id], _signer(target), artifacts) as deployer:
+            async with ChainDeployer(plan, urls[plan.chain_id], signer_of(target), artifacts) as deployer:
                 findings += await deployer.verify(deployed)
             everywhere += deployed
     return findings, everywhere
@@ -177,13 +179,18 @@ def _require_confirmation(name: str, target: NetworkTarget, confirm: str | None,
         raise NotConfirmedError(f"deploying to {name} needs a person's word: pass --confirm {name}")
 
 
-def _signer(target: NetworkTarget) -> Signer:
+def signer_of(target: NetworkTarget) -> Signer:
+    """Who pays. Raises PipelineError when its key cannot be had, or everybody has it."""
     if target.deployer_key is None:
         return Signer(LOCAL_DEPLOYER_KEY)
     try:
-        return load_signer(target.deployer_key)
+        signer = load_signer(target.deployer_key)
     except KeyUnavailableError as error:
         raise PipelineError(str(error)) from None
+    if not target.all_local and signer.address in DEVELOPMENT_ACCOUNTS:
+        shown = format_address(signer.address)
+        raise PipelineError(f"{target.deployer_key}: {shown} is a development account: its key is public")
+    return signer
 
 
 def _with_local_keys(data_dir: Path, target: NetworkTarget) -> NetworkTarget:

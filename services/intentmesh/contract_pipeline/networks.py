@@ -30,8 +30,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from intentmesh.chain.config import ConfiguredAddress, KeyReference, TokenConfig
+from intentmesh.contract_pipeline.development_accounts import DEVELOPMENT_ACCOUNTS
 from intentmesh.contract_pipeline.errors import InvalidNetworksError
-from intentmesh.domain.types import ChainId
+from intentmesh.domain.types import ChainId, format_address
 
 KeyText = Annotated[str, StringConstraints(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
 # No user, password or query: whatever is secret is a reference.
@@ -130,7 +131,18 @@ class NetworkTarget(_Model):
             raise ValueError("deployer_key is missing")
         if self.threshold > len(self.attesters):
             raise ValueError(f"threshold {self.threshold} of only {len(self.attesters)} attesters")
+        self._refuse_what_is_worthless()
         return self
+
+    def _refuse_what_is_worthless(self) -> None:
+        """What is good enough for a test and would let anybody help himself where tokens are worth something."""
+        public = [account for account in self.attesters if account in DEVELOPMENT_ACCOUNTS]
+        if public and not self.all_local:
+            shown = format_address(public[0])
+            raise ValueError(f"attester {shown} is a development account: everybody has its key")
+        tokens = [token.symbol for chain in self.chains for token in chain.test_tokens]
+        if tokens and self.needs_confirmation:
+            raise ValueError(f"anyone can mint {tokens[0]}: no test_tokens where needs_confirmation is true")
 
     @property
     def all_local(self) -> bool:

@@ -12,12 +12,13 @@ from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import load_network
 from intentmesh.chain.oracle import AttestedOracle
 from intentmesh.cli.contracts_chains import plainly, running_chains
+from intentmesh.contract_pipeline.development_accounts import DEVELOPMENT_ACCOUNTS
 from intentmesh.contract_pipeline.errors import PipelineError
 from intentmesh.contract_pipeline.networks import NetworkTarget, load_networks
 from intentmesh.contract_pipeline.pipeline import Deployment
 from intentmesh.contract_pipeline.record import DeploymentRecord, record_path
 from intentmesh.contract_pipeline.reports import Verdict
-from intentmesh.domain.types import Address, format_address
+from intentmesh.domain.types import Address, format_address, parse_address
 from intentmesh.embedded.ports import Port
 from intentmesh.embedded.probes import json_rpc
 from intentmesh.embedded.programs import REPOSITORY
@@ -116,6 +117,12 @@ async def test_dry_run__node_behind_a_url_with_a_key_is_not_there__the_message_h
         await plainly(start())
     assert "fork-alpha" in str(caught.value)
     assert not any(secret in str(caught.value) for secret in ("ABCDEF", "GHIJKL", "MNOPQR"))
+
+
+async def test_development_accounts__those_of_an_anvil__are_all_among_them(chains: LocalChains) -> None:
+    accounts = await json_rpc(chains.alpha.port, "eth_accounts")
+    assert len(accounts) == 10
+    assert {parse_address(account) for account in accounts} <= DEVELOPMENT_ACCOUNTS
 
 
 async def test_chains__after_a_deployment__are_where_the_record_says_with_what_was_deployed(tmp_path: Path) -> None:

@@ -141,11 +141,13 @@ async def test_deploy__chain_refuses__is_a_finding_of_its_stage(site: Site, chai
 
 
 async def test_deploy__contract_of_a_public_chain_that_is_young__is_waited_for(
-    site: Site, chains: LocalChains, artifacts: Artifacts
+    tmp_path: Path, chains: LocalChains, artifacts: Artifacts
 ) -> None:
+    attesters = {"attesters": ["0x" + "ab" * 20], "threshold": 1}
+    site = make_site(chains, tmp_path, **attesters)
     await site.pipeline().run(site.deployment, resume=False, dry_run=False)
     public = {"chain_id": 31337, "name": "alpha", "rpc_urls": ["env:RPC"], "confirmations": 20}
-    (plan,) = plan_network(make_target(chains, chains=[public], deployer_key="env:KEY"), artifacts)
+    (plan,) = plan_network(make_target(chains, chains=[public], deployer_key="env:KEY", **attesters), artifacts)
     async with ChainDeployer(plan, chains.alpha.rpc_url, Signer(DEPLOYER_KEY), artifacts) as deployer:
         running = asyncio.create_task(deployer.deploy({}))
         # Many times what it takes to see that all three stand there.

@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 from intentmesh.chain.config import InvalidNetworkError, load_network
+from intentmesh.cli.contracts_deploy import signer_of
 from intentmesh.cli.contracts_live import wishes
-from intentmesh.contract_pipeline.errors import InvalidNetworksError
+from intentmesh.contract_pipeline.development_accounts import DEVELOPMENT_ACCOUNTS
+from intentmesh.contract_pipeline.errors import InvalidNetworksError, PipelineError
 from intentmesh.contract_pipeline.explorers.publishing import explorers_of
 from intentmesh.contract_pipeline.networks import load_networks, read_secret, read_url
+from intentmesh.embedded.deployment import DEPLOYER, LOCAL_ACCOUNTS
 from intentmesh.embedded.programs import REPOSITORY
 
-ATTESTER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+ATTESTER = "0x00000000000000000000000000000000000A11cE"
+# Account 2 of every Anvil chain.
+PUBLIC = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 GOOD = f"""
 [networks.testnet]
 version = "1"
@@ -67,11 +72,42 @@ def test_network__unless_told_otherwise__needs_confirmation(tmp_path: Path) -> N
         ('rpc_urls = ["env:RPC"]', 'rpc_urls = ["env:RPC"]\nlocal = true', "not both"),
         ('salt = "x"', 'salt = "x"\nafter = "nowhere"', "nowhere"),
         ('version = "1"', 'version = "../1"', "version"),
+        (ATTESTER, PUBLIC, f"{PUBLIC} is a development account"),
+        (
+            'rpc_urls = ["env:RPC"]',
+            'rpc_urls = ["env:RPC"]\ntest_tokens = [{ symbol = "USDC", name = "USD Coin", decimals = 6 }]',
+            "anyone can mint USDC",
+        ),
     ],
 )
 def test_network__with_a_fault__is_refused_by_name(tmp_path: Path, before: str, after: str, fault: str) -> None:
     with pytest.raises(InvalidNetworksError, match=fault):
         load(tmp_path, GOOD.replace(before, after))
+
+
+def test_attesters__one_local_and_one_public_chain__no_development_account_is_taken(tmp_path: Path) -> None:
+    local = '[[networks.testnet.chains]]\nchain_id = 6\nname = "six"\nlocal = true\n'
+    with pytest.raises(InvalidNetworksError, match="development account"):
+        load(tmp_path, GOOD.replace(ATTESTER, PUBLIC) + local)
+
+
+def test_attesters__all_chains_local__development_accounts_are_taken(tmp_path: Path) -> None:
+    load(tmp_path, GOOD.replace(ATTESTER, PUBLIC).replace('rpc_urls = ["env:RPC"]', "local = true"))
+
+
+def test_development_accounts__of_the_mesh__are_among_them() -> None:
+    assert {account.address for account in LOCAL_ACCOUNTS} | {DEPLOYER} <= DEVELOPMENT_ACCOUNTS
+
+
+def test_deployer__key_that_everybody_knows__pays_on_local_chains_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_TEST_KEY", "0x" + LOCAL_ACCOUNTS[0].private_key.hex())
+    text = GOOD.replace("env:KEY", "env:PIPELINE_TEST_KEY")
+    with pytest.raises(PipelineError, match="development account"):
+        signer_of(load(tmp_path, text))  # type: ignore[arg-type]  # a NetworkTarget
+    local = text.replace('rpc_urls = ["env:RPC"]', "local = true")
+    assert signer_of(load(tmp_path, local)).address == LOCAL_ACCOUNTS[0].address  # type: ignore[arg-type]  # as above
 
 
 def test_key__written_out_in_the_file__is_not_repeated_in_the_message(tmp_path: Path) -> None:
