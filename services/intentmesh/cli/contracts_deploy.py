@@ -25,15 +25,15 @@ from intentmesh.cli.output import Form, Output
 from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.audit import all_gates
 from intentmesh.contract_pipeline.bundle import BundleFolder
-from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
 from intentmesh.contract_pipeline.development_accounts import DEVELOPMENT_ACCOUNTS
 from intentmesh.contract_pipeline.errors import NotConfirmedError, PipelineError
 from intentmesh.contract_pipeline.explorers.publishing import explorers_of, publish
 from intentmesh.contract_pipeline.gates import Gate
+from intentmesh.contract_pipeline.inspection import ChainInspector, Deployed
 from intentmesh.contract_pipeline.networks import NetworkTarget
 from intentmesh.contract_pipeline.pipeline import Deployment, LiveTest, Outcome, Pipeline
 from intentmesh.contract_pipeline.plan import plan_network
-from intentmesh.contract_pipeline.record import read_record, record_path
+from intentmesh.contract_pipeline.record import read_record, record_path, recorded_only
 from intentmesh.contract_pipeline.reports import Finding, GateReport, Verdict
 from intentmesh.contract_pipeline.workspace import Workspace
 from intentmesh.domain.types import format_address
@@ -91,7 +91,7 @@ def verify_command(
     """Compare what stands on the chains of a record with what is compiled and configured here; sends nothing there."""
     output = Output.choose(as_json)
     target = told(lambda: target_of(repository, networks_file, name))
-    findings, deployed = told(lambda: asyncio.run(plainly(_verify(repository, data_dir, name, target))))
+    findings, deployed = told(lambda: asyncio.run(plainly(verify_recorded(repository, data_dir, name, target))))
     if publishing and not findings:
         report = told(lambda: asyncio.run(_publish(repository, target, deployed)))
         _show(output, report)
@@ -131,7 +131,7 @@ async def _deploy(
         return await pipeline.run(deployment, resume=resume, dry_run=dry_run)
 
 
-async def _verify(
+async def verify_recorded(
     repository: Path, data_dir: Path, name: str, target: NetworkTarget
 ) -> tuple[list[Finding], list[Deployed]]:
     """The differences, and what was looked at."""
@@ -139,10 +139,11 @@ async def _verify(
     artifacts = Artifacts(Workspace.of(repository).artifacts)
     known = record.transactions()
     addresses = {(contract.chain_id, contract.role): contract.address for contract in record.contracts}
-    findings: list[Finding] = []
+    plans = plan_network(target, artifacts)
+    findings = recorded_only(record, plans)
     everywhere: list[Deployed] = []
     async with running_chains(data_dir, target, dry_run=False) as urls:
-        for plan in plan_network(target, artifacts):
+        for plan in plans:
             deployed = [
                 Deployed(
                     planned,
@@ -153,8 +154,8 @@ async def _verify(
                 )
                 for planned in plan.contracts
             ]
-            async with ChainDeployer(plan, urls[plan.chain_id], signer_of(target), artifacts) as deployer:
-                findings += await deployer.verify(deployed)
+            async with ChainInspector(plan, urls[plan.chain_id], artifacts) as inspector:
+                findings += await inspector.verify(deployed)
             everywhere += deployed
     return findings, everywhere
 

@@ -10,11 +10,12 @@ from intentmesh.contract_pipeline.acceptances import Acceptances
 from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.audit import run_gate
 from intentmesh.contract_pipeline.bundle import BundleFolder
-from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
+from intentmesh.contract_pipeline.deployment import ChainDeployer
 from intentmesh.contract_pipeline.dry_journal import DryJournal
 from intentmesh.contract_pipeline.errors import DeploymentError, InvalidRecordError, PipelineError
 from intentmesh.contract_pipeline.explorers.publishing import Explorers, publish
 from intentmesh.contract_pipeline.gates import Gate
+from intentmesh.contract_pipeline.inspection import Deployed
 from intentmesh.contract_pipeline.journal import Journal, fingerprint
 from intentmesh.contract_pipeline.networks import NetworkTarget
 from intentmesh.contract_pipeline.plan import ChainPlan, plan_network
