@@ -15,12 +15,13 @@ from intentmesh.contract_pipeline.dry_journal import DryJournal
 from intentmesh.contract_pipeline.errors import DeploymentError, InvalidRecordError, PipelineError
 from intentmesh.contract_pipeline.explorers.publishing import Explorers, publish
 from intentmesh.contract_pipeline.gates import Gate
+from intentmesh.contract_pipeline.gates.compilation import CODE_HASHES
 from intentmesh.contract_pipeline.inspection import Deployed
 from intentmesh.contract_pipeline.journal import Journal, fingerprint
 from intentmesh.contract_pipeline.networks import NetworkTarget
 from intentmesh.contract_pipeline.plan import ChainPlan, plan_network
 from intentmesh.contract_pipeline.record import DeploymentRecord, make_record, read_record, record_path
-from intentmesh.contract_pipeline.reports import Finding, GateReport, Verdict
+from intentmesh.contract_pipeline.reports import Finding, GateReport, JsonValue, Verdict
 from intentmesh.contract_pipeline.workspace import Workspace
 from intentmesh.domain.keccak import keccak
 from intentmesh.domain.types import Address, ChainId
@@ -96,7 +97,7 @@ class Pipeline:
 
         A dry run sends to the given chains, forks of the real ones, and leaves neither record nor journal.
         """
-        mark = fingerprint(self._workspace.contracts, deployment.target.model_dump_json())
+        mark = fingerprint(self._workspace.root, deployment.target.model_dump_json())
         kind = DryJournal if dry_run else Journal
         journal = kind(self._data_dir / "journals" / f"{deployment.name}-{deployment.target.version}.json", mark)
         journal.load(resume=resume)
@@ -105,6 +106,7 @@ class Pipeline:
             return Outcome(tuple(stages), None, 0)
         artifacts = Artifacts(self._workspace.artifacts)
         plans = plan_network(deployment.target, artifacts)
+        _require_judged(plans, artifacts, stages)
         self._require_predecessor(deployment, plans)
         deployed = await self._deploy(deployment, plans, artifacts, stages, None if dry_run else journal)
         transactions = sum(one.sent for one in deployed)
@@ -202,7 +204,7 @@ class Pipeline:
             return await deployer.deploy(known)
         return await deployer.deploy(
             {**known, **journal.transactions(chain_id)},
-            lambda address, transaction: journal.remember(chain_id, address, transaction),
+            lambda address, transaction: journal.remember(chain_id, address, transaction, undoes=INTEGRATION),
         )
 
     async def _test_live(
@@ -275,6 +277,18 @@ def _shows_intents(stage: Mapping[str, object]) -> bool:
     figures = stage.get("figures")
     passed = stage.get("gate") == INTEGRATION and stage.get("verdict") == Verdict.PASSED.value
     return passed and isinstance(figures, Mapping) and figures.get("tried") is True
+
+
+def _require_judged(plans: Sequence[ChainPlan], artifacts: Artifacts, stages: Sequence[GateReport]) -> None:
+    """What was built before, after or beside what the gates compiled is never sent, also when their word is old."""
+    judged: dict[str, JsonValue] = {}
+    for stage in stages:
+        hashes = stage.figures.get(CODE_HASHES, {})
+        judged.update(hashes if isinstance(hashes, Mapping) else {})
+    for name in sorted({contract.name for plan in plans for contract in plan.contracts}):
+        if judged.get(name) != "0x" + keccak(artifacts.creation_code(name)).hex():
+            fault = f"{name} in build/contracts is not what the gates have compiled and judged"
+            raise PipelineError(f"{fault}: run `make contracts` and start again")
 
 
 def _failed(stages: Sequence[GateReport]) -> bool:

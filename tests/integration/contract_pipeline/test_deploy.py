@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from intentmesh.contract_pipeline.explorers.publishing import PUBLISH
 from intentmesh.contract_pipeline.pipeline import DEPLOY, INTEGRATION, VERIFY
 from intentmesh.contract_pipeline.plan import plan_network
 from intentmesh.contract_pipeline.record import DeploymentRecord, read_record, record_path
-from intentmesh.contract_pipeline.reports import Verdict
+from intentmesh.contract_pipeline.reports import GateReport, Verdict
+from intentmesh.contract_pipeline.workspace import Workspace
 from intentmesh.domain.types import format_address
 from intentmesh.embedded.deployment import local_accounts
 from intentmesh.embedded.probes import json_rpc
@@ -107,6 +108,73 @@ async def test_resume__other_configuration__asks_the_gates_again(site: Site, cha
     other = make_site(chains, site.data_dir, threshold=1)
     await other.pipeline(gate).run(other.deployment, resume=True, dry_run=False)
     assert gate.asked == 2
+
+
+async def failing(_record: DeploymentRecord) -> list[str]:
+    return ["an intent never settled"]
+
+
+def change_a_byte(workspace: Workspace, name: str) -> None:
+    """Of its creation code, as a build of other sources would."""
+    file = workspace.artifacts / f"{name}.sol" / f"{name}.json"
+    content = json.loads(file.read_bytes())
+    code = bytearray.fromhex(content["bytecode"]["object"][2:])
+    code[len(code) // 2] ^= 1
+    content["bytecode"]["object"] = "0x" + code.hex()
+    file.write_text(json.dumps(content))
+
+
+async def test_resume__build_changed_since_the_gates__deploys_nothing(site: Site, tmp_path: Path) -> None:
+    site = replace(site, workspace=site.workspace.copy(tmp_path / "copy", with_build=True))
+    gate = CountingGate()
+    first = await site.pipeline(gate, live_test=failing).run(site.deployment, resume=False, dry_run=False)
+    assert first.stages[-1].gate == INTEGRATION
+    change_a_byte(site.workspace, "OutputSettler")
+    with pytest.raises(PipelineError, match="OutputSettler in build/contracts is not what the gates"):
+        await site.pipeline(gate).run(site.deployment, resume=True, dry_run=False)
+    assert gate.asked == 1
+    assert not record_path(site.data_dir, "testnet", "1").exists()
+
+
+async def test_deploy__no_gate_has_compiled_the_sources__is_refused(site: Site) -> None:
+    @dataclass(frozen=True)
+    class IdleGate:
+        name: str = "idle"
+
+        def run(self, workspace: Workspace) -> GateReport:  # noqa: ARG002 (the interface of a gate)
+            return GateReport(self.name, (), "looked at nothing")
+
+    with pytest.raises(PipelineError, match="is not what the gates"):
+        await site.pipeline(IdleGate()).run(site.deployment, resume=False, dry_run=False)
+
+
+@pytest.mark.parametrize("file", ["contracts/halmos.toml", "tests/golden/orders.json", "contracts/test/new.json"])
+async def test_resume__something_the_gates_read_changed__asks_them_again(site: Site, tmp_path: Path, file: str) -> None:
+    site = replace(site, workspace=site.workspace.copy(tmp_path / "copy", with_build=True))
+    gate = CountingGate()
+    await site.pipeline(gate, live_test=failing).run(site.deployment, resume=False, dry_run=False)
+    (site.workspace.root / file).write_text("{}")
+    await site.pipeline(gate).run(site.deployment, resume=True, dry_run=False)
+    assert gate.asked == 2
+
+
+async def test_resume__contracts_sent_since_the_live_test__tests_them(site: Site, chains: LocalChains) -> None:
+    tested = 0
+
+    async def passing(_record: DeploymentRecord) -> list[str]:
+        nonlocal tested
+        tested += 1
+        return []
+
+    snapshots = {chain.port: await json_rpc(chain.port, "evm_snapshot") for chain in chains.both}
+    (site.data_dir / "bundles").write_text("in the way of what comes after the live test")
+    with pytest.raises(OSError, match="bundles"):
+        await site.pipeline(live_test=passing).run(site.deployment, resume=False, dry_run=False)
+    for port, snapshot in snapshots.items():
+        await json_rpc(port, "evm_revert", snapshot)
+    (site.data_dir / "bundles").unlink()
+    outcome = await site.pipeline(live_test=passing).run(site.deployment, resume=True, dry_run=False)
+    assert (outcome.transactions, tested) == (10, 2)
 
 
 async def test_resume__acceptance_expired_meanwhile__counts_no_longer(site: Site) -> None:
