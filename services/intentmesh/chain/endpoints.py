@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import ClientError, ClientSession, ClientTimeout, ServerDisconnectedError
+from aiohttp import (
+    ClientError,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    InvalidURL,
+    ServerDisconnectedError,
+)
 from web3 import AsyncHTTPProvider
 from web3.types import RPCEndpoint
 
@@ -63,7 +70,7 @@ class _Endpoint:
         try:
             response = await self._post(method, params)
         except (ClientError, TimeoutError, OSError) as error:
-            raise _NoAnswerError(f"{type(error).__name__}: {error}") from error
+            raise _NoAnswerError(_cause(error)) from error
         except ValueError as error:
             raise _NoAnswerError("malformed JSON") from error
         if not isinstance(response, dict) or not ("result" in response or "error" in response):
@@ -140,6 +147,13 @@ class EndpointPool:
     def _in_order(self) -> list[_Endpoint]:
         now = self._clock()
         return sorted(self._endpoints, key=lambda endpoint: max(endpoint.failed_until - now, 0.0))
+
+
+def _cause(error: Exception) -> str:
+    """Without the URL, which may hold an API key and which some errors repeat."""
+    if isinstance(error, ClientResponseError):
+        return f"HTTP {error.status}"
+    return type(error).__name__ if isinstance(error, InvalidURL) else f"{type(error).__name__}: {error}"
 
 
 def _endpoint_error(chain_id: int, fault: object) -> EndpointError:

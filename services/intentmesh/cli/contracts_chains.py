@@ -4,7 +4,7 @@ import asyncio
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ from intentmesh.embedded.anvil import ChainId as AnvilChainId
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.errors import EmbeddedError
 from intentmesh.embedded.parts import PartStack
+from intentmesh.embedded.relay import relayed
 
 R = TypeVar("R")
 
@@ -68,22 +69,27 @@ async def _serve(data_dir: Path, name: str, target: NetworkTarget, output: Outpu
 @asynccontextmanager
 async def running_chains(data_dir: Path, target: NetworkTarget, dry_run: bool) -> AsyncIterator[Mapping[int, str]]:
     """The URL of each chain by its id: local ones are started, and for a dry run forks stand before all of them."""
-    with DataFolder(data_dir / "chains") as folder, tempfile.TemporaryDirectory(prefix="intentmesh-fork-") as forks:
+    async with AsyncExitStack() as rooms:
+        folder = rooms.enter_context(DataFolder(data_dir / "chains"))
         stack = PartStack()
-        try:
-            urls = {}
-            for chain in target.chains:
-                urls[int(chain.chain_id)] = await _url(chain, folder, stack)
-            if dry_run:
-                with DataFolder(Path(forks)) as fork_folder:
-                    for chain in target.chains:
-                        options = AnvilOptions(AnvilChainId(chain.chain_id), fork_url=urls[int(chain.chain_id)])
-                        fork = AnvilChain(fork_folder, f"fork-{chain.name}", options)
-                        await stack.start(fork)
-                        urls[int(chain.chain_id)] = fork.rpc_url
-            yield urls
-        finally:
-            await stack.stop()
+        rooms.push_async_callback(stack.stop)
+        urls = {int(chain.chain_id): await _url(chain, folder, stack) for chain in target.chains}
+        yield await _fork(target, urls, rooms) if dry_run else urls
+
+
+async def _fork(target: NetworkTarget, urls: Mapping[int, str], rooms: AsyncExitStack) -> Mapping[int, str]:
+    """A fork of every chain, gone with `rooms`. None of them learns the URL of a chain that is not ours."""
+    temporary = rooms.enter_context(tempfile.TemporaryDirectory(prefix="intentmesh-fork-"))
+    folder = rooms.enter_context(DataFolder(Path(temporary)))
+    forks = {}
+    for chain in target.chains:
+        url = urls[int(chain.chain_id)]
+        source = url if chain.local else await rooms.enter_async_context(relayed(url))
+        fork = AnvilChain(folder, f"fork-{chain.name}", AnvilOptions(AnvilChainId(chain.chain_id), fork_url=source))
+        rooms.push_async_callback(fork.stop)
+        await fork.start()
+        forks[int(chain.chain_id)] = fork.rpc_url
+    return forks
 
 
 async def _url(chain: ChainTarget, folder: DataFolder, stack: PartStack) -> str:

@@ -13,6 +13,7 @@ from intentmesh.cli.contracts_live import run_intents
 from intentmesh.cli.contracts_options import (
     acceptances_of,
     data_dir_option,
+    followers_of,
     json_option,
     network_option,
     networks_option,
@@ -24,16 +25,18 @@ from intentmesh.cli.output import Form, Output
 from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.audit import all_gates
 from intentmesh.contract_pipeline.bundle import BundleFolder
-from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
+from intentmesh.contract_pipeline.development_accounts import DEVELOPMENT_ACCOUNTS
 from intentmesh.contract_pipeline.errors import NotConfirmedError, PipelineError
 from intentmesh.contract_pipeline.explorers.publishing import explorers_of, publish
 from intentmesh.contract_pipeline.gates import Gate
+from intentmesh.contract_pipeline.inspection import ChainInspector, Deployed
 from intentmesh.contract_pipeline.networks import NetworkTarget
 from intentmesh.contract_pipeline.pipeline import Deployment, LiveTest, Outcome, Pipeline
 from intentmesh.contract_pipeline.plan import plan_network
-from intentmesh.contract_pipeline.record import read_record, record_path
+from intentmesh.contract_pipeline.record import read_record, record_path, recorded_only
 from intentmesh.contract_pipeline.reports import Finding, GateReport, Verdict
 from intentmesh.contract_pipeline.workspace import Workspace
+from intentmesh.domain.types import format_address
 from intentmesh.embedded.deployment import LOCAL_ACCOUNTS
 from intentmesh.transactions.signers import KeyUnavailableError, Signer, load_signer
 
@@ -46,7 +49,7 @@ LOCAL_DEPLOYER_KEY = bytes.fromhex("2a871d0798f97d79848a013d4936a73bf4cc922c825d
 @networks_option
 @data_dir_option
 @click.option("--resume", is_flag=True, help="Go on where a run of the same sources and configuration was interrupted.")
-@click.option("--dry-run", is_flag=True, help="Deploy to forks of the chains, and leave nothing behind.")
+@click.option("--dry-run", is_flag=True, help="Deploy to forks of the chains; no record, no journal.")
 @click.option("--confirm", metavar="NETWORK", help="The network's name once more, where one has to be sure.")
 @repository_option
 @json_option
@@ -68,7 +71,8 @@ def deploy_command(
     output = Output.choose(as_json)
     target = told(lambda: target_of(repository, networks_file, name))
     told(lambda: _require_confirmation(name, target, confirm, dry_run))
-    work = _deploy(repository, data_dir, name, target, all_gates(), resume, dry_run, output)
+    followers = told(lambda: followers_of(repository, networks_file, name))
+    work = _deploy(repository, data_dir, name, target, followers, all_gates(), resume, dry_run, output)
     outcome = told(lambda: asyncio.run(plainly(work)))
     _conclude(output, outcome, record_path(data_dir, name, target.version))
     sys.exit(0 if outcome.verdict is Verdict.PASSED else 1)
@@ -87,7 +91,7 @@ def verify_command(
     """Compare what stands on the chains of a record with what is compiled and configured here; sends nothing there."""
     output = Output.choose(as_json)
     target = told(lambda: target_of(repository, networks_file, name))
-    findings, deployed = told(lambda: asyncio.run(plainly(_verify(repository, data_dir, name, target))))
+    findings, deployed = told(lambda: asyncio.run(plainly(verify_recorded(repository, data_dir, name, target))))
     if publishing and not findings:
         report = told(lambda: asyncio.run(_publish(repository, target, deployed)))
         _show(output, report)
@@ -104,6 +108,7 @@ async def _deploy(
     data_dir: Path,
     name: str,
     target: NetworkTarget,
+    followers: tuple[str, ...],
     gates: Sequence[Gate],
     resume: bool,
     dry_run: bool,
@@ -122,11 +127,11 @@ async def _deploy(
         lambda report: _show(output, report),
     )
     async with running_chains(data_dir, target, dry_run) as urls:
-        deployment = Deployment(name, _with_local_keys(data_dir, target), urls, _signer(target))
+        deployment = Deployment(name, _with_local_keys(data_dir, target), urls, signer_of(target), followers)
         return await pipeline.run(deployment, resume=resume, dry_run=dry_run)
 
 
-async def _verify(
+async def verify_recorded(
     repository: Path, data_dir: Path, name: str, target: NetworkTarget
 ) -> tuple[list[Finding], list[Deployed]]:
     """The differences, and what was looked at."""
@@ -134,10 +139,11 @@ async def _verify(
     artifacts = Artifacts(Workspace.of(repository).artifacts)
     known = record.transactions()
     addresses = {(contract.chain_id, contract.role): contract.address for contract in record.contracts}
-    findings: list[Finding] = []
+    plans = plan_network(target, artifacts)
+    findings = recorded_only(record, plans)
     everywhere: list[Deployed] = []
     async with running_chains(data_dir, target, dry_run=False) as urls:
-        for plan in plan_network(target, artifacts):
+        for plan in plans:
             deployed = [
                 Deployed(
                     planned,
@@ -148,8 +154,8 @@ async def _verify(
                 )
                 for planned in plan.contracts
             ]
-            async with ChainDeployer(plan, urls[plan.chain_id], _signer(target), artifacts) as deployer:
-                findings += await deployer.verify(deployed)
+            async with ChainInspector(plan, urls[plan.chain_id], artifacts) as inspector:
+                findings += await inspector.verify(deployed)
             everywhere += deployed
     return findings, everywhere
 
@@ -160,7 +166,7 @@ async def _publish(repository: Path, target: NetworkTarget, deployed: Sequence[D
 
 
 def _live_test(target: NetworkTarget) -> LiveTest | None:
-    """Intents need tokens that anybody can mint; where there are none, the network before has been tested."""
+    """Intents need tokens that anybody can mint; without them only a network that nobody comes after passes."""
     return run_intents if all(chain.test_tokens for chain in target.chains) else None
 
 
@@ -174,13 +180,18 @@ def _require_confirmation(name: str, target: NetworkTarget, confirm: str | None,
         raise NotConfirmedError(f"deploying to {name} needs a person's word: pass --confirm {name}")
 
 
-def _signer(target: NetworkTarget) -> Signer:
+def signer_of(target: NetworkTarget) -> Signer:
+    """Who pays. Raises PipelineError when its key cannot be had, or everybody has it."""
     if target.deployer_key is None:
         return Signer(LOCAL_DEPLOYER_KEY)
     try:
-        return load_signer(target.deployer_key)
+        signer = load_signer(target.deployer_key)
     except KeyUnavailableError as error:
         raise PipelineError(str(error)) from None
+    if not target.all_local and signer.address in DEVELOPMENT_ACCOUNTS:
+        shown = format_address(signer.address)
+        raise PipelineError(f"{target.deployer_key}: {shown} is a development account: its key is public")
+    return signer
 
 
 def _with_local_keys(data_dir: Path, target: NetworkTarget) -> NetworkTarget:

@@ -35,6 +35,8 @@ GAS_LIMIT = 200_000
 WHOLE_TOKENS = 1_000_000
 # A swap and a transfer on every chain: (sold, least bought, how it is signed).
 WISHES = (("USDC:100", "WETH:0.0498", Scheme.PERMIT2), ("USDC:25", "USDC:24.9", Scheme.ERC3009))
+# From every chain to the next one: the attesters and their oracle have to prove it.
+CROSSING = ("USDC:50", "USDC:49.8", Scheme.PERMIT2)
 
 
 async def run_intents(record: DeploymentRecord) -> Sequence[str]:
@@ -56,17 +58,29 @@ async def run_intents(record: DeploymentRecord) -> Sequence[str]:
 
 async def _drive(endpoints: Endpoints) -> list[str]:
     async with grpc.aio.insecure_channel(endpoints.gateway) as channel:
-        runs = [
-            _run(channel, endpoints, OrderWish(sell=sell, buy=buy, origin=chain.name, scheme=scheme))
-            for chain in endpoints.chains
-            for sell, buy, scheme in WISHES
-        ]
+        runs = [_run(channel, endpoints, wish) for wish in wishes([chain.name for chain in endpoints.chains])]
         return [problem for problem in await asyncio.gather(*runs) if problem is not None]
+
+
+def wishes(chains: Sequence[str]) -> list[OrderWish]:
+    """What is tried on chains of these names: every way of signing on each, and every chain as origin and destination
+    of an order that crosses, where there are two."""
+    on_one = [
+        OrderWish(sell=sell, buy=buy, origin=chain, scheme=scheme) for chain in chains for sell, buy, scheme in WISHES
+    ]
+    sell, buy, scheme = CROSSING
+    ring = zip(chains, [*chains[1:], *chains[:1]], strict=True)
+    across = [
+        OrderWish(sell=sell, buy=buy, origin=origin, destination=destination, scheme=scheme)
+        for origin, destination in ring
+        if origin != destination
+    ]
+    return [*on_one, *across]
 
 
 async def _run(channel: grpc.aio.Channel, endpoints: Endpoints, wish: OrderWish) -> str | None:
     """One intent to its end. What went wrong, None when it settled."""
-    what = f"{wish.sell} for {wish.buy} on {wish.origin}"
+    what = f"{wish.sell} on {wish.origin} for {wish.buy} on {wish.destination or wish.origin}"
     signed = make_order(endpoints, wish)
     request = SubmitIntentRequest(
         order=order_to_proto(signed.order), signature=signed.signature, type=derive_type(signed.order)

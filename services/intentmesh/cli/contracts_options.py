@@ -54,6 +54,12 @@ def told(action: Callable[[], R]) -> R:
         raise click.ClickException(str(error)) from None
 
 
+def followers_of(repository: Path, networks_file: Path | None, name: str) -> tuple[str, ...]:
+    """The networks of the file that come after this one. Raises InvalidNetworksError."""
+    networks = load_networks(networks_file or repository / NETWORKS_FILE)
+    return tuple(other for other, target in networks.items() if target.after == name)
+
+
 def target_of(repository: Path, networks_file: Path | None, name: str) -> NetworkTarget:
     """One network of the file. Raises InvalidNetworksError."""
     file = networks_file or repository / NETWORKS_FILE

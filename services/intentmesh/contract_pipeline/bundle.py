@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 from intentmesh.contract_pipeline.artifacts import Artifacts
-from intentmesh.contract_pipeline.deployment import Deployed
 from intentmesh.contract_pipeline.explorers.submission import read_source
+from intentmesh.contract_pipeline.inspection import Deployed
 from intentmesh.domain.types import format_address
 
 

@@ -5,6 +5,8 @@ from intentmesh.domain.types import Address, parse_address
 
 # Its calldata is the salt, then the creation code. Anvil has it from the start, as do most chains.
 CREATE2_DEPLOYER = parse_address("0x4e59b44847b379578588920cA78FbF26c0B4956C")
+# keccak256 of its 69 bytes of runtime code.
+CREATE2_DEPLOYER_CODE_HASH = bytes.fromhex("2fa86add0aed31f33a762c9d88e807c475bd51d0f52bd0955754b2608f7e4989")
 SALT_BYTES = 32
 
 

@@ -1,4 +1,4 @@
-"""Puts the contracts of a plan on their chain, and asks the chain what stands there.
+"""Puts the contracts of a plan on their chain.
 
 What stands at its CREATE2 address is never sent again, so a second run, or one after a kill in the middle, sends only
 what is missing.
@@ -6,26 +6,21 @@ what is missing.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from intentmesh.chain import wire
-from intentmesh.chain.codec import MalformedData
-from intentmesh.chain.endpoints import EndpointPool
 from intentmesh.chain.errors import EndpointError
 from intentmesh.chain.records import TransactionHash
 from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.create2 import CREATE2_DEPLOYER, create2_calldata
 from intentmesh.contract_pipeline.errors import DeploymentError
-from intentmesh.contract_pipeline.plan import LOCAL_TOKEN, ChainPlan, PlannedContract
-from intentmesh.contract_pipeline.reports import Finding
-from intentmesh.contract_pipeline.verification import GATE, Standing, set_difference, verify
+from intentmesh.contract_pipeline.inspection import ChainInspector, Deployed
+from intentmesh.contract_pipeline.plan import ChainPlan, PlannedContract
 from intentmesh.domain.digests import PERMIT2
-from intentmesh.domain.types import Address, format_address, parse_address
+from intentmesh.domain.types import Address, format_address
 from intentmesh.transactions.model import Price
 from intentmesh.transactions.signers import Signer
 
-RPC_TIMEOUT_SECONDS = 30.0
 # Besides the time that the confirmations take.
 INCLUSION_DEADLINE_SECONDS = 300.0
 POLL_SECONDS = 0.1
@@ -39,33 +34,18 @@ DEFAULT_PRIORITY_FEE_WEI = 10**9
 Remember = Callable[[Address, TransactionHash], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """One contract that stands on a chain."""
+class ChainDeployer(ChainInspector):
+    """One chain and the key that pays. Raises ChainUnavailable when the chain does not answer.
 
-    planned: PlannedContract
-    chain_id: int
-    address: Address
-    # None when it stood there before and no record tells of its transaction.
-    transaction: TransactionHash | None
-    # Whether this run sent the transaction.
-    sent: bool
+    `on_fork` says that the URL is that of a fork of the chain, which mines on demand as local chains do.
+    """
 
-
-class ChainDeployer:
-    """One chain and the key that pays. Raises ChainUnavailable when the chain does not answer."""
-
-    def __init__(self, plan: ChainPlan, rpc_url: str, signer: Signer, artifacts: Artifacts) -> None:
-        self._plan = plan
+    def __init__(
+        self, plan: ChainPlan, rpc_url: str, signer: Signer, artifacts: Artifacts, *, on_fork: bool = False
+    ) -> None:
+        super().__init__(plan, rpc_url, artifacts)
+        self._mines_on_demand = plan.chain.local or on_fork
         self._signer = signer
-        self._artifacts = artifacts
-        self._rpc = EndpointPool(plan.chain_id, (rpc_url,), RPC_TIMEOUT_SECONDS)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._rpc.close()
 
     async def prepare_local(self) -> None:
         """On an Anvil of our own: Permit2 at its address, as other chains have it, and funds for the deployer."""
@@ -84,18 +64,10 @@ class ChainDeployer:
         `known` are transactions of earlier runs; `remember` is told of every one before it is sent. Raises
         DeploymentError.
         """
-        await self._require_surroundings()
+        faults = await self.surroundings()
+        if faults:
+            raise DeploymentError(f"chain {self._plan.chain.name}: {faults[0]}")
         return [await self._deploy(planned, known, remember) for planned in self._plan.contracts]
-
-    async def verify(self, deployed: list[Deployed]) -> list[Finding]:
-        """Every difference between plan and chain: code, immutables, arguments, and what the contracts answer."""
-        findings: list[Finding] = []
-        for one in deployed:
-            # What other code than ours answers says nothing.
-            findings += verify(one.planned, await self._standing(one), self._artifacts) or await self._assert_answers(
-                one
-            )
-        return findings
 
     async def _deploy(
         self, planned: PlannedContract, known: Mapping[Address, TransactionHash], remember: Remember
@@ -170,57 +142,8 @@ class ChainDeployer:
     async def _is_deep(self, address: Address) -> bool:
         """Whether the contract stood there as many blocks ago as the chain's configuration asks for. On public chains
         only: an Anvil that mines on demand would never reach it."""
-        if self._plan.chain.local:
+        if self._mines_on_demand:
             return True
         head = wire.quantity(await self._rpc.request("eth_blockNumber"))
         block = head - self._plan.chain.confirmations + 1
         return block >= 0 and bool(await self._code(address, hex(block)))
-
-    async def _require_surroundings(self) -> None:
-        for address, what in ((CREATE2_DEPLOYER, "the CREATE2 deployer"), (PERMIT2, "Permit2")):
-            if not await self._code(address):
-                raise DeploymentError(
-                    f"chain {self._plan.chain.name} has not {what} at {format_address(address)}: put it there first"
-                )
-
-    async def _standing(self, one: Deployed) -> Standing:
-        calldata = None
-        if one.transaction is not None:
-            found: Any = await self._rpc.request("eth_getTransactionByHash", wire.data(one.transaction))
-            calldata = wire.read_data(found["input"]) if found else b""
-        return Standing(one.chain_id, one.address, await self._code(one.address), calldata)
-
-    async def _assert_answers(self, one: Deployed) -> list[Finding]:
-        """What the contract itself says of the state that no code holds."""
-        planned = one.planned
-        faults: list[tuple[str, str]] = []
-        if planned.name == "AttestedOracle":
-            (found,) = await self._ask(one, "attesters")
-            configured = [Address(account) for account in planned.arguments[0]]  # type: ignore[attr-defined]  # by plan
-            difference = set_difference(configured, [parse_address(account) for account in found])
-            if difference:
-                faults.append(("attester set", difference))
-            (threshold,) = await self._ask(one, "threshold")
-            if threshold != planned.arguments[1]:
-                faults.append(("threshold", f"is {threshold}, should be {planned.arguments[1]}"))
-        if planned.name == LOCAL_TOKEN:
-            for function, argument in (("name", 0), ("symbol", 1), ("decimals", 2)):
-                (answer,) = await self._ask(one, function)
-                if answer != planned.arguments[argument]:
-                    faults.append((function, f"is {answer!r}, should be {planned.arguments[argument]!r}"))
-        where = f"{planned.role} ({planned.name}) on chain {one.chain_id}"
-        return [Finding(GATE, check, where, fault) for check, fault in faults]
-
-    async def _ask(self, one: Deployed, function: str) -> tuple[Any, ...]:
-        interface = self._artifacts.abi(one.planned.name).function(function)
-        call = {"to": format_address(one.address), "data": wire.data(interface.encode())}
-        try:
-            return interface.decode(wire.read_data(await self._rpc.request("eth_call", call, "latest")))
-        except (MalformedData, EndpointError) as error:
-            raise DeploymentError(f"{self._shown(one.planned)}: {function}() does not answer: {error}") from error
-
-    async def _code(self, address: Address, block: str = "latest") -> bytes:
-        return wire.read_data(await self._rpc.request("eth_getCode", format_address(address), block))
-
-    def _shown(self, planned: PlannedContract) -> str:
-        return f"{planned.role} on chain {self._plan.chain.name}"

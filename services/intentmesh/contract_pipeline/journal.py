@@ -10,10 +10,13 @@ from intentmesh.contract_pipeline.reports import Finding, GateReport
 from intentmesh.domain.keccak import keccak
 from intentmesh.domain.types import Address
 
-_SOURCES = (
-    *("src/**/*.sol", "test/**/*", "tools/*"),
-    *("foundry.toml", "limits.toml", "accepted-findings.toml", "package-lock.json"),
+# Below the repository: all that a gate reads.
+_READ = (
+    *("contracts/src/**/*.sol", "contracts/test/**/*", "contracts/tools/*", "tests/golden/*"),
+    *("contracts/foundry.toml", "contracts/halmos.toml", "contracts/limits.toml"),
+    *("contracts/accepted-findings.toml", "contracts/package-lock.json"),
 )
+_OWN_SOURCES = Path(__file__).parent
 
 
 class Journal:
@@ -38,8 +41,9 @@ class Journal:
         if resume and content["fingerprint"] == self._fingerprint:
             self._stages = dict(content["stages"])
 
-    def remember(self, chain_id: int, address: Address, transaction: TransactionHash) -> None:
-        """A transaction that is about to be sent."""
+    def remember(self, chain_id: int, address: Address, transaction: TransactionHash, *, undoes: str) -> None:
+        """A transaction that is about to be sent, and the stage that has to be done again for it."""
+        self._stages.pop(undoes, None)
         self._transactions[f"{chain_id}/{address.hex()}"] = transaction.hex()
         self._write()
 
@@ -78,8 +82,14 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-def fingerprint(contracts: Path, configuration: str) -> str:
-    """Of everything that the stages look at: sources, tests, settings, and the network's configuration."""
-    files = sorted({file for pattern in _SOURCES for file in contracts.glob(pattern) if file.is_file()})
-    parts = [f"{file.relative_to(contracts)} {keccak(file.read_bytes()).hex()}" for file in files]
+def fingerprint(repository: Path, configuration: str) -> str:
+    """Of everything that the stages look at: sources, tests, settings, the network's configuration; and of themselves.
+
+    What is built is not part of it: the hashes of the compile gate say which build has been judged.
+    """
+    read = [(file, repository) for pattern in _READ for file in repository.glob(pattern)]
+    own = [(file, _OWN_SOURCES) for file in _OWN_SOURCES.rglob("*.py")]
+    parts = sorted(
+        f"{file.relative_to(folder)} {keccak(file.read_bytes()).hex()}" for file, folder in read + own if file.is_file()
+    )
     return "0x" + keccak("\n".join([*parts, configuration]).encode()).hex()

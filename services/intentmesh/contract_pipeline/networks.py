@@ -16,25 +16,39 @@
     explorers = [{ kind = "sourcify" }, { kind = "etherscan", api_key = "env:ETHERSCAN_API_KEY" }]
 
 A chain with `local = true` and no URLs is an Anvil that the command runs itself, with the state it had last time.
-Secrets stand nowhere in the file: keys, of accounts and of explorers, and URLs that hold one, are references to the
-environment (`env:NAME`) or, for keys, to a file (`file:PATH`).
+Secrets stand nowhere in the file: keys, of accounts and of explorers, and RPC URLs with anything behind the host, are
+references to the environment (`env:NAME`) or, for keys, to a file (`file:PATH`).
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from intentmesh.chain.config import ConfiguredAddress, KeyReference, TokenConfig
+from intentmesh.contract_pipeline.development_accounts import DEVELOPMENT_ACCOUNTS
 from intentmesh.contract_pipeline.errors import InvalidNetworksError
-from intentmesh.domain.types import ChainId
+from intentmesh.domain.types import ChainId, format_address
 
 KeyText = Annotated[str, StringConstraints(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
 # No user, password or query: whatever is secret is a reference.
 _HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$")]
+# A provider's key is a part of the path as often as not.
+_OPEN_URL = re.compile(r"https?://[^/?#@\s]+/?")
+_ENVIRONMENT = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _without_secrets(url: str) -> str:
+    if _OPEN_URL.fullmatch(url) is None and _ENVIRONMENT.fullmatch(url) is None:
+        raise ValueError("a URL with more than scheme and host may hold a secret, and records repeat it: give env:NAME")
+    return url
+
+
+_RpcUrl = Annotated[str, AfterValidator(_without_secrets)]
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
 
@@ -74,7 +88,7 @@ class ChainTarget(_Model):
     chain_id: Annotated[ChainId, Field(gt=0)]
     name: _Name
     local: bool = False
-    rpc_urls: tuple[str, ...] = ()
+    rpc_urls: tuple[_RpcUrl, ...] = ()
     confirmations: Annotated[int, Field(ge=1)] = 1
     max_reorg_depth: Annotated[int, Field(ge=0)] = 0
     block_time_seconds: Annotated[float, Field(gt=0)] = 12.0
@@ -117,7 +131,18 @@ class NetworkTarget(_Model):
             raise ValueError("deployer_key is missing")
         if self.threshold > len(self.attesters):
             raise ValueError(f"threshold {self.threshold} of only {len(self.attesters)} attesters")
+        self._refuse_what_is_worthless()
         return self
+
+    def _refuse_what_is_worthless(self) -> None:
+        """What is good enough for a test and would let anybody help himself where tokens are worth something."""
+        public = [account for account in self.attesters if account in DEVELOPMENT_ACCOUNTS]
+        if public and not self.all_local:
+            shown = format_address(public[0])
+            raise ValueError(f"attester {shown} is a development account: everybody has its key")
+        tokens = [token.symbol for chain in self.chains for token in chain.test_tokens]
+        if tokens and self.needs_confirmation:
+            raise ValueError(f"anyone can mint {tokens[0]}: no test_tokens where needs_confirmation is true")
 
     @property
     def all_local(self) -> bool:
@@ -151,6 +176,8 @@ def read_url(text: str, environment: Mapping[str, str] = os.environ) -> str:
     name = text.removeprefix("env:")
     if not environment.get(name):
         raise InvalidNetworksError(f"the environment variable {name} should hold an RPC URL and is not set")
+    if re.fullmatch(r"https?://[^/?#\s]+\S*", environment[name]) is None:
+        raise InvalidNetworksError(f"the environment variable {name} should hold an RPC URL and holds something else")
     return environment[name]
 
 

@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from intentmesh.chain.config import ChainConfig, ConfiguredAddress, Erc3009Domain, NetworkConfig, TokenConfig
 from intentmesh.chain.records import TransactionHash
 from intentmesh.contract_pipeline.artifacts import Artifacts
-from intentmesh.contract_pipeline.deployment import Deployed
 from intentmesh.contract_pipeline.errors import InvalidRecordError
+from intentmesh.contract_pipeline.inspection import Deployed
 from intentmesh.contract_pipeline.networks import NetworkTarget
 from intentmesh.contract_pipeline.plan import DOMAIN_VERSION, ChainPlan
-from intentmesh.contract_pipeline.reports import GateReport
+from intentmesh.contract_pipeline.reports import Finding, GateReport
+from intentmesh.contract_pipeline.verification import GATE
 from intentmesh.domain.keccak import keccak
-from intentmesh.domain.types import Address
+from intentmesh.domain.types import Address, format_address
 
 FORMAT = 1
 Hex32 = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
@@ -127,6 +128,22 @@ def make_record(
             chains=tuple(chain_config(plan, network, urls.get(plan.chain_id)) for plan in plans), keys=network.keys
         ),
     )
+
+
+def recorded_only(record: DeploymentRecord, plans: Sequence[ChainPlan]) -> list[Finding]:
+    """Contracts that were deployed and that nobody configures any more: nothing is asked about them, and a mesh that
+    runs on the record still uses them."""
+    planned = {(int(plan.chain_id), contract.role) for plan in plans for contract in plan.contracts}
+    return [
+        Finding(
+            GATE,
+            "recorded only",
+            f"{contract.role} ({contract.name}) on chain {contract.chain_id}",
+            f"it was deployed at {format_address(contract.address)} and is no longer configured",
+        )
+        for contract in record.contracts
+        if (contract.chain_id, contract.role) not in planned
+    ]
 
 
 def chain_config(plan: ChainPlan, network: NetworkTarget, local_url: str | None) -> ChainConfig:

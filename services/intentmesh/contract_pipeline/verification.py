@@ -73,6 +73,12 @@ def immutable_words(planned: PlannedContract, chain_id: int, address: Address) -
     return words
 
 
+def is_made_of(template: RuntimeTemplate, code: bytes) -> bool:
+    """Whether it is that code, whatever its immutables are."""
+    words = {name: code[offsets[0] : offsets[0] + IMMUTABLE_BYTES] for name, offsets in template.immutables.items()}
+    return len(code) == len(template.code) and template.filled(words) == code
+
+
 def _address_differences(planned: PlannedContract, standing: Standing) -> list[tuple[str, str]]:
     if standing.address == planned.address:
         return []

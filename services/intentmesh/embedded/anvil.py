@@ -45,6 +45,7 @@ class AnvilOptions:
     keep_historical_states: bool = False
     mnemonic: str = DEVELOPMENT_MNEMONIC
     # Begins with the state of another chain at its head, and leaves that one alone. Not kept between runs.
+    # It stands on the command line and in the log: one that holds a secret is `relayed`.
     fork_url: str | None = None
 
 

@@ -1,7 +1,7 @@
 """A network on the session's two chains, and a pipeline whose gates cost nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.bundle import BundleFolder
 from intentmesh.contract_pipeline.explorers.publishing import Explorers
 from intentmesh.contract_pipeline.gates import Gate
+from intentmesh.contract_pipeline.gates.compilation import CODE_HASHES, creation_code_hashes
 from intentmesh.contract_pipeline.networks import NetworkTarget
 from intentmesh.contract_pipeline.pipeline import Deployment, LiveTest, Pipeline
 from intentmesh.contract_pipeline.reports import Finding, GateReport
@@ -29,16 +30,18 @@ TOKENS = [{"symbol": "USDC", "name": "USD Coin", "decimals": 6}, {"symbol": "WET
 
 @dataclass
 class CountingGate:
-    """Passes unless it was told what to find, and counts how often it was asked."""
+    """Passes unless it was told what to find, counts how often it was asked, and takes what is built as compiled."""
 
     name: str = "counted"
     faults: Sequence[str] = ()
     asked: int = 0
 
-    def run(self, workspace: Workspace) -> GateReport:  # noqa: ARG002 (the interface of a gate)
+    def run(self, workspace: Workspace) -> GateReport:
         self.asked += 1
         findings = tuple(Finding(self.name, "fault", "somewhere", fault) for fault in self.faults)
-        return GateReport(self.name, findings, "looked", {"asked": self.asked})
+        return GateReport(
+            self.name, findings, "looked", {CODE_HASHES: creation_code_hashes(Artifacts(workspace.artifacts))}
+        )
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Site:
 
     data_dir: Path
     deployment: Deployment
+    workspace: Workspace = field(default_factory=lambda: Workspace.of(REPOSITORY))
 
     def pipeline(
         self,
@@ -56,7 +60,7 @@ class Site:
         acceptances: Acceptances | None = None,
     ) -> Pipeline:
         return Pipeline(
-            Workspace.of(REPOSITORY),
+            self.workspace,
             self.data_dir,
             gates or (CountingGate(),),
             acceptances or Acceptances((), date(2026, 1, 1)),

@@ -11,7 +11,9 @@ from datetime import date
 from pathlib import Path
 
 from intentmesh.contract_pipeline.acceptances import Acceptances
+from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.bundle import BundleFolder
+from intentmesh.contract_pipeline.gates.compilation import CODE_HASHES, creation_code_hashes
 from intentmesh.contract_pipeline.networks import NetworkTarget
 from intentmesh.contract_pipeline.pipeline import Deployment, Pipeline
 from intentmesh.contract_pipeline.record import DeploymentRecord
@@ -28,10 +30,10 @@ class LoggedGate:
         self.name = name
         self._log = log
 
-    def run(self, workspace: Workspace) -> GateReport:  # noqa: ARG002 (the interface of a gate)
+    def run(self, workspace: Workspace) -> GateReport:
         with self._log.open("a") as log:
             log.write(self.name + "\n")
-        return GateReport(self.name, (), "looked")
+        return GateReport(self.name, (), "looked", {CODE_HASHES: creation_code_hashes(Artifacts(workspace.artifacts))})
 
 
 async def main(data_dir: Path, target: str, key: str, urls: list[str], kill_after: int) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 from intentmesh.contract_pipeline.artifacts import Artifacts
-from intentmesh.contract_pipeline.deployment import Deployed
 from intentmesh.contract_pipeline.errors import (
     ExplorerAnswerError,
     ExplorerError,
@@ -21,6 +20,7 @@ from intentmesh.contract_pipeline.explorers.exchange import Patience
 from intentmesh.contract_pipeline.explorers.publishing import PUBLISH
 from intentmesh.contract_pipeline.explorers.sourcify import Sourcify
 from intentmesh.contract_pipeline.explorers.submission import make_submission
+from intentmesh.contract_pipeline.inspection import Deployed
 from intentmesh.contract_pipeline.plan import plan_network
 from intentmesh.contract_pipeline.record import record_path
 from intentmesh.contract_pipeline.reports import Verdict

@@ -5,9 +5,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 from intentmesh.chain import wire
 from intentmesh.contract_pipeline.artifacts import Artifacts
-from intentmesh.contract_pipeline.deployment import ChainDeployer, Deployed
+from intentmesh.contract_pipeline.create2 import CREATE2_DEPLOYER
+from intentmesh.contract_pipeline.deployment import ChainDeployer
+from intentmesh.contract_pipeline.errors import DeploymentError
+from intentmesh.contract_pipeline.inspection import Deployed
 from intentmesh.contract_pipeline.plan import ChainPlan, plan_network
 from intentmesh.contract_pipeline.reports import Finding
+from intentmesh.domain.digests import PERMIT2
 from intentmesh.domain.keccak import keccak
 from intentmesh.domain.types import Address, format_address
 from intentmesh.embedded.deployment import local_accounts
@@ -188,3 +192,48 @@ async def slot_holding(read: Callable[[str], Awaitable[object]], account: Addres
         if str(await read(key)).endswith(account.hex()):
             return key
     raise AssertionError("no array holds the account")
+
+
+async def code_at(chains: LocalChains, address: Address) -> bytearray:
+    return bytearray(
+        wire.read_data(await json_rpc(chains.alpha.port, "eth_getCode", format_address(address), "latest"))
+    )
+
+
+async def put_code(chains: LocalChains, address: Address, code: bytes) -> None:
+    await json_rpc(chains.alpha.port, "anvil_setCode", format_address(address), wire.data(code))
+
+
+@pytest.mark.parametrize(
+    ("address", "what"), [(PERMIT2, "Permit2"), (CREATE2_DEPLOYER, "the CREATE2 deployer")], ids=["permit2", "create2"]
+)
+async def test_verify__other_code_where_everything_relies_on_it__is_named(
+    subject: Subject, chains: LocalChains, address: Address, what: str
+) -> None:
+    code = await code_at(chains, address)
+    code[40] ^= 0x01
+    await put_code(chains, address, code)
+    (finding,) = await subject.verify()
+    assert (finding.check, finding.where) == ("surroundings", "chain alpha")
+    assert f"{format_address(address)} is not {what}" in finding.what
+
+
+@pytest.mark.parametrize("address", [PERMIT2, CREATE2_DEPLOYER], ids=["permit2", "create2"])
+async def test_deploy__other_code_where_everything_relies_on_it__is_refused(
+    subject: Subject, chains: LocalChains, address: Address
+) -> None:
+    await put_code(chains, address, b"\x00")
+    with pytest.raises(DeploymentError, match=format_address(address)):
+        await subject.deploy()
+
+
+async def test_verify__permit2_as_its_constructor_left_it__is_permit2(
+    subject: Subject, chains: LocalChains, artifacts: Artifacts
+) -> None:
+    places = [place for offsets in artifacts.runtime_template("Permit2").immutables.values() for place in offsets]
+    assert len(places) == 2
+    code = await code_at(chains, PERMIT2)
+    for place in places:
+        code[place : place + 32] = b"\x77" * 32
+    await put_code(chains, PERMIT2, code)
+    assert await subject.verify() == []

@@ -42,3 +42,11 @@ async def test_request__refused_by_the_first__is_refused() -> None:
     with pytest.raises(EndpointError) as refused:
         await pool(REFUSAL, "0x01").request("eth_sendRawTransaction", "0x", first_error_counts=True)
     assert classify(refused.value) is ErrorClass.OUT_OF_FUNDS
+
+
+async def test_request__url_that_is_none__is_not_told() -> None:
+    asked = EndpointPool(1, ("node.example/v2/ABCDEF",), 5.0)
+    with pytest.raises(ChainUnavailable) as caught:
+        await asked.request("eth_blockNumber")
+    await asked.close()
+    assert "ABCDEF" not in str(caught.value)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from intentmesh.contract_pipeline.artifacts import Artifacts
-from intentmesh.contract_pipeline.deployment import Deployed
 from intentmesh.contract_pipeline.errors import ExplorerError
 from intentmesh.contract_pipeline.explorers import Explorer
 from intentmesh.contract_pipeline.explorers.etherscan import Etherscan
 from intentmesh.contract_pipeline.explorers.sourcify import Sourcify
 from intentmesh.contract_pipeline.explorers.submission import make_submission
+from intentmesh.contract_pipeline.inspection import Deployed
 from intentmesh.contract_pipeline.networks import EtherscanTarget, ExplorerTarget, NetworkTarget, read_secret
 from intentmesh.contract_pipeline.reports import Finding, GateReport
 

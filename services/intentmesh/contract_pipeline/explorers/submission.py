@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from intentmesh.contract_pipeline.artifacts import Artifacts
-from intentmesh.contract_pipeline.deployment import Deployed
 from intentmesh.contract_pipeline.errors import NotBuiltError
 from intentmesh.contract_pipeline.explorers import Submission
+from intentmesh.contract_pipeline.inspection import Deployed
 from intentmesh.domain.keccak import keccak
 
 # An explorer puts its own in the place of it; a compiler wants one.

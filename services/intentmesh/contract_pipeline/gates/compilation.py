@@ -11,14 +11,16 @@ from intentmesh.contract_pipeline.workspace import Workspace
 from intentmesh.domain.keccak import keccak
 
 TIMEOUT_SECONDS = 300.0
+# What is deployed; everything else is inside of these.
+CONTRACTS = ("InputSettlerEscrow", "OutputSettler", "AttestedOracle", "LocalToken")
+# The figure that ties what is deployed to what the gates have seen: hash of the creation code by contract.
+CODE_HASHES = "creation_code_hashes"
 
 
 @dataclass(frozen=True, slots=True)
 class CompilationGate:
     """Compiles the sources in two fresh folders of different names and compares the bytes, also with the build."""
 
-    # What is deployed; everything else is inside of these.
-    contracts: tuple[str, ...] = ("InputSettlerEscrow", "OutputSettler", "AttestedOracle", "LocalToken")
     name: str = "compile"
 
     def run(self, workspace: Workspace) -> GateReport:
@@ -30,23 +32,28 @@ class CompilationGate:
                 *self._compare("the build in build/contracts (run `make contracts`)", first, workspace.artifacts),
             ]
             compiled = Artifacts(first)
-            hashes = {name: "0x" + keccak(compiled.creation_code(name)).hex() for name in self.contracts}
-            versions = sorted({compiled.compiler_version(name) for name in self.contracts})
+            hashes = creation_code_hashes(compiled)
+            versions = sorted({compiled.compiler_version(name) for name in CONTRACTS})
         return GateReport(
             self.name,
             tuple(findings),
-            f"{len(self.contracts)} contracts, solc {', '.join(versions)}, same bytes twice",
-            {"creation_code_hashes": hashes, "solc": versions},
+            f"{len(CONTRACTS)} contracts, solc {', '.join(versions)}, same bytes twice",
+            {CODE_HASHES: hashes, "solc": versions},
         )
 
     def _compare(self, what: str, one: Path, other: Path) -> list[Finding]:
         here, there = Artifacts(one), Artifacts(other)
         return [
             Finding(self.name, "reproducibility", name, f"{what} differ")
-            for name in self.contracts
+            for name in CONTRACTS
             if here.creation_code(name) != there.creation_code(name)
             or here.runtime_template(name).code != there.runtime_template(name).code
         ]
+
+
+def creation_code_hashes(artifacts: Artifacts) -> dict[str, str]:
+    """By contract, without constructor arguments. Raises NotBuiltError."""
+    return {name: "0x" + keccak(artifacts.creation_code(name)).hex() for name in CONTRACTS}
 
 
 def _build(workspace: Workspace) -> Path:
