@@ -117,7 +117,7 @@ class ModelCheckingGate:
     def _held_against(self, model: Model, judgement: Judgement) -> Iterator[Finding]:
         if judgement.proven is None:
             fault = f"the checker did not end within {self.timeout_seconds:.0f} s and was killed"
-            yield Finding(self.name, "time", model.contract, fault)
+            yield Finding(self.name, "time", model.contract, fault, conclusive=False)
             return
         for one in judgement.unproved:
             yield Finding(self.name, one.target, f"{model.contract} in {one.place}", one.what)
