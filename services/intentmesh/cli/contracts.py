@@ -12,7 +12,7 @@ from intentmesh.cli.contracts_chains import chains_command
 from intentmesh.cli.contracts_deploy import deploy_command, verify_command
 from intentmesh.cli.contracts_options import acceptances_of, json_option, repository_option, told
 from intentmesh.cli.output import Form, Output
-from intentmesh.contract_pipeline.audit import all_gates, audit
+from intentmesh.contract_pipeline.audit import all_gates, audit, write_reports
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.mutation import MutationRun, Trial, load_mutants, mutation_gates
 from intentmesh.contract_pipeline.reports import GateReport, JsonValue, Verdict, verdict_of
@@ -41,13 +41,13 @@ def command() -> None:
 def audit_command(names: tuple[str, ...], repository: Path, as_json: bool) -> None:
     """Run every gate without deploying anything. Exit code 0 only if all pass.
 
-    The reports are also in build/audit/report.json.
+    The reports are also in build/audit/report.json, those of some gates only in build/audit/partial-report.json.
     """
     output = Output.choose(as_json)
     gates = [gate for gate in all_gates() if not names or gate.name in names]
     reports = told(lambda: _audit(repository, gates, output))
     verdict = verdict_of(reports)
-    _write_report(repository, reports)
+    write_reports(repository / REPORT_FOLDER, reports, [gate.name for gate in all_gates()])
     if output.form is not Form.JSON:
         output.table("Gates", ("gate", "verdict", "seconds", "what"), [_row(report) for report in reports])
         for report in reports:
@@ -91,7 +91,7 @@ def mutants_command(
         "survivors": survivors,
         "mutants": [_trial_json(trial) for trial in trials],
     }
-    _write(repository, "partial-mutants.json" if names or gate_names else "mutants.json", content)
+    _write_trials(repository, content, partial=bool(names or gate_names))
     if output.form is not Form.JSON:
         columns = ("mutant", "promise it breaks", "noticed by", "first by", "seconds")
         output.table("Mutants", columns, [_trial_row(trial) for trial in trials])
@@ -142,15 +142,11 @@ def _try_mutants(
     return trials
 
 
-def _write_report(repository: Path, reports: Sequence[GateReport]) -> None:
-    content: JsonValue = {"verdict": verdict_of(reports).value, "gates": [report.to_json() for report in reports]}
-    _write(repository, "report.json", content)
-
-
-def _write(repository: Path, file: str, content: JsonValue) -> None:
+def _write_trials(repository: Path, content: JsonValue, *, partial: bool) -> None:
     folder = repository / REPORT_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    file = folder / ("partial-mutants.json" if partial else "mutants.json")
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _row(report: GateReport) -> tuple[str, str, str, str]:

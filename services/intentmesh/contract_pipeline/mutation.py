@@ -29,7 +29,7 @@ from intentmesh.contract_pipeline.gates.formal import FormalGate
 from intentmesh.contract_pipeline.gates.invariants import SHORT, InvariantGate
 from intentmesh.contract_pipeline.gates.model_checking import ModelCheckingGate
 from intentmesh.contract_pipeline.gates.static_analysis import StaticAnalysisGate
-from intentmesh.contract_pipeline.gates.unit_tests import UnitTestGate
+from intentmesh.contract_pipeline.gates.unit_tests import SHORT_FUZZING, UnitTestGate
 from intentmesh.contract_pipeline.reports import Finding
 from intentmesh.contract_pipeline.workspace import Workspace
 
@@ -89,7 +89,7 @@ def load_mutants(repository: Path) -> tuple[Mutant, ...]:
 def mutation_gates() -> tuple[Gate, ...]:
     """Those that look for mistakes, at the length of everyday runs, cheap ones first."""
     return (
-        UnitTestGate(profile="default"),
+        UnitTestGate(SHORT_FUZZING),
         StaticAnalysisGate(),
         InvariantGate(SHORT),
         ModelCheckingGate(),

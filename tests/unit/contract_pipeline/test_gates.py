@@ -14,6 +14,7 @@ from intentmesh.contract_pipeline.gates.formal import FormalGate
 from intentmesh.contract_pipeline.gates.invariants import Campaign, InvariantGate
 from intentmesh.contract_pipeline.gates.limits import LimitGate, Limits
 from intentmesh.contract_pipeline.gates.promises import compiled_functions, load_promises
+from intentmesh.contract_pipeline.gates.unit_tests import Fuzzing, UnitTestGate
 from intentmesh.contract_pipeline.mutation import load_mutants
 from intentmesh.contract_pipeline.reports import GateReport, Verdict
 from intentmesh.contract_pipeline.workspace import Completed, Workspace
@@ -29,15 +30,19 @@ def lcov(path: str, lines: Mapping[int, int], branches: Mapping[int, str]) -> li
     ]
 
 
+def judged_coverage(*records: str, sources: Collection[str] = ("A.sol",), least: float = 98.0) -> GateReport:
+    return CoverageGate(least_percent=least).judge(read_lcov(records), sources)
+
+
 def test_coverage__all_reached__passes_with_figures() -> None:
-    report = CoverageGate().judge(read_lcov(lcov("src/A.sol", {1: 3, 2: 1}, {1: "2"})))
+    report = judged_coverage(*lcov("src/A.sol", {1: 3, 2: 1}, {1: "2"}))
     assert report.verdict is Verdict.PASSED
-    assert report.figures == {"lines_percent": 100.0, "branches_percent": 100.0}
+    assert report.figures == {"lines_percent": 100.0, "branches_percent": 100.0, "branches": 1}
 
 
 def test_coverage__one_line_in_fifty_and_a_bit__fails_and_names_the_line() -> None:
     lines = dict.fromkeys(range(1, 50), 1) | {50: 0}
-    report = CoverageGate(least_percent=98.1).judge(read_lcov(lcov("src/A.sol", lines, {})))
+    report = judged_coverage(*lcov("src/A.sol", lines, {1: "1"}), least=98.1)
     (finding,) = report.findings
     assert (finding.check, finding.where) == ("line coverage", "src/A.sol")
     assert finding.what.endswith("50")
@@ -45,23 +50,62 @@ def test_coverage__one_line_in_fifty_and_a_bit__fails_and_names_the_line() -> No
 
 def test_coverage__exactly_the_limit__passes() -> None:
     lines = dict.fromkeys(range(1, 50), 1) | {50: 0}
-    assert CoverageGate().judge(read_lcov(lcov("src/A.sol", lines, {}))).verdict is Verdict.PASSED
+    assert judged_coverage(*lcov("src/A.sol", lines, {1: "1"})).verdict is Verdict.PASSED
 
 
 @pytest.mark.parametrize("taken", ["-", "0"])
 def test_coverage__branch_never_taken__fails(taken: str) -> None:
-    report = CoverageGate().judge(read_lcov(lcov("src/A.sol", {7: 1}, {7: taken})))
+    report = judged_coverage(*lcov("src/A.sol", {7: 1}, {7: taken}))
     assert [finding.check for finding in report.findings] == ["branch coverage"]
 
 
 def test_coverage__gap_in_a_test_file__does_not_count() -> None:
-    files = read_lcov([*lcov("src/A.sol", {1: 1}, {}), *lcov("test/B.sol", {1: 0}, {})])
-    assert CoverageGate().judge(files).verdict is Verdict.PASSED
+    report = judged_coverage(*lcov("src/A.sol", {1: 1}, {1: "1"}), *lcov("test/B.sol", {1: 0}, {}))
+    assert report.verdict is Verdict.PASSED
 
 
-def test_coverage__no_source_at_all__is_a_failure_of_the_tool() -> None:
+def test_coverage__source_that_the_report_leaves_out__is_a_finding() -> None:
+    report = judged_coverage(*lcov("src/A.sol", {1: 1}, {1: "1"}), sources=["A.sol", "libraries/B.sol"])
+    assert [(finding.check, finding.where) for finding in report.findings] == [("no coverage", "src/libraries/B.sol")]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        lcov("test/B.sol", {1: 1}, {1: "1"}),
+        # As a forge that writes no branches would.
+        lcov("src/A.sol", {1: 1}, {}),
+        lcov("src/A.sol", {}, {1: "1"}),
+    ],
+)
+def test_coverage__no_source_line_or_branch_at_all__is_a_failure_of_the_tool(records: list[str]) -> None:
     with pytest.raises(ToolFailedError):
-        CoverageGate().judge(read_lcov(lcov("test/B.sol", {1: 1}, {})))
+        judged_coverage(*records)
+
+
+def fuzzed(runs: int, *, passed: bool = True) -> ForgeResult:
+    return ForgeResult("ATest", "test_a", passed, "broken", "Fuzz", {"runs": runs}, {})
+
+
+UNIT = ForgeResult("ATest", "test_b", True, "", "Unit", {"gas": 1}, {})
+GATE = UnitTestGate(Fuzzing("audit", runs=2048))
+
+
+def test_unit_tests__every_fuzz_test_as_long_as_promised__pass() -> None:
+    assert GATE.judge([UNIT, fuzzed(2048)]).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("results", "check"),
+    [
+        ([UNIT, fuzzed(2048), fuzzed(2047)], "length of fuzz test"),
+        # A counterexample ends it early, which is no second finding.
+        ([UNIT, fuzzed(3, passed=False)], "test_a"),
+        ([UNIT], "length of fuzz test"),
+    ],
+)
+def test_unit_tests__short_broken_or_not_fuzzed__fail(results: list[ForgeResult], check: str) -> None:
+    assert [finding.check for finding in GATE.judge(results).findings] == [check]
 
 
 def proof(name: str, exitcode: int = 0, loops: int = 0) -> Mapping[str, Any]:

@@ -22,8 +22,6 @@ from intentmesh.contract_pipeline.workspace import Workspace
 MODEL_TIMEOUT_SECONDS = 240.0
 FLATTEN_TIMEOUT_SECONDS = 60.0
 FOLDER = Path("test/formal/models")
-# Only types and interfaces are declared there.
-WITHOUT_CODE = ("types", "interfaces")
 EVM_VERSION = "cancun"
 # The compiler's number for "this may go wrong" by target, and the words with which it names a target that is safe.
 _UNPROVED = {
@@ -98,7 +96,7 @@ class ModelCheckingGate:
     def run(self, workspace: Workspace) -> GateReport:
         models = _read_models(workspace)
         judgements = {model.contract: self._check(workspace, model) for model in models.model}
-        return self.judge(models, judgements, _sources(workspace))
+        return self.judge(models, judgements, workspace.sources())
 
     def judge(self, models: Models, judgements: Mapping[str, Judgement], sources: Sequence[str]) -> GateReport:
         """The report on one judgement per model. `sources` are the files of `src/` with code, as in `models.toml`."""
@@ -226,13 +224,6 @@ def _function_at(trees: Sequence[Mapping[str, Any]], offset: int) -> str:
 def _holds(node: Mapping[str, Any], offset: int) -> bool:
     start, length, _ = (int(part) for part in node["src"].split(":"))
     return start <= offset < start + length
-
-
-def _sources(workspace: Workspace) -> list[str]:
-    """Files of `src/` with code in them."""
-    folder = workspace.contracts / "src"
-    files = [file.relative_to(folder) for file in sorted(folder.rglob("*.sol"))]
-    return [file.as_posix() for file in files if file.parts[0] not in WITHOUT_CODE]
 
 
 def _read_models(workspace: Workspace) -> Models:
