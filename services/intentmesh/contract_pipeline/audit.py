@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from intentmesh.contract_pipeline.acceptances import GATE as ACCEPTANCES
-from intentmesh.contract_pipeline.acceptances import Acceptances
+from intentmesh.contract_pipeline.acceptances import Acceptances, unused_report
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.gates.compilation import CompilationGate
 from intentmesh.contract_pipeline.gates.coverage import CoverageGate
@@ -51,7 +50,7 @@ def audit(
         yield reports[-1]
     unused = acceptances.unused(reports)
     if unused:
-        yield GateReport(ACCEPTANCES, unused, f"{len(unused)} accept nothing any more")
+        yield unused_report(unused)
 
 
 def write_reports(folder: Path, reports: Sequence[GateReport], gates: Sequence[str]) -> None:

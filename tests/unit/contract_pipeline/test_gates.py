@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from intentmesh.contract_pipeline.gates.formal import FormalGate
 from intentmesh.contract_pipeline.gates.invariants import Campaign, InvariantGate
 from intentmesh.contract_pipeline.gates.limits import LimitGate, Limits
 from intentmesh.contract_pipeline.gates.promises import compiled_functions, load_promises
+from intentmesh.contract_pipeline.gates.static_analysis import uncover
 from intentmesh.contract_pipeline.gates.unit_tests import Fuzzing, UnitTestGate
 from intentmesh.contract_pipeline.mutation import load_mutants
 from intentmesh.contract_pipeline.reports import GateReport, Verdict
@@ -224,6 +226,24 @@ def test_invariants__one_did_not_run__is_a_finding(compiled: list[str], promised
     gate = InvariantGate(Campaign("audit", runs=2, depth=5))
     report = gate.judge([campaign(10)], compiled, promised)
     assert [(finding.check, finding.where) for finding in report.findings] == [("missing invariant", where)]
+
+
+def test_static_analysis__comment_that_hides_findings__is_taken_out_and_a_finding(tmp_path: Path) -> None:
+    source = "contract A {\n    // slither-disable-next-line unused-return\n    function f() external { g(); }\n}\n"
+    file = tmp_path / "libraries" / "A.sol"
+    file.parent.mkdir()
+    file.write_text(source)
+    (tmp_path / "B.sol").write_text("contract B {}\n")
+    (finding,) = uncover(tmp_path)
+    assert (finding.check, finding.where) == ("hidden findings", "libraries/A.sol")
+    assert "slither-disable" not in file.read_text()
+    # The line itself stays, so that lines in messages are those of the source.
+    assert file.read_text().count("\n") == source.count("\n")
+
+
+def test_sources_of_the_project__hide_nothing_from_slither(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "contracts" / "src", tmp_path / "src")
+    assert uncover(tmp_path / "src") == []
 
 
 LIMITS = Limits(runtime_bytes={"A": 100}, creation_bytes=200, gas={"fill": 10})
