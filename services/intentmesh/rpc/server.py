@@ -51,8 +51,8 @@ class Service:
     drain: tuple[Callable[[], Awaitable[None]], ...] = ()
     """Called when the server is told to stop, before calls are waited for: close streams as planned, release claims."""
     count_refused: CountRefused | None = None
-    """Counts a request that is refused before its handler sees it against its caller, by the name of its method. What it
-    raises (LimitReached) is told in the place of the refusal."""
+    """Counts a request against its caller that is refused before its handler sees it, by the method's name. May raise
+    LimitReached, which is told in the place of the refusal."""
 
 
 @dataclass(frozen=True)
