@@ -83,6 +83,7 @@ async def build(settings: IntakeSettings) -> AsyncIterator[server.Service]:
             service_names=(SERVICE_NAME,),
             background=tuple(background),
             checks={"store": store_answers},
+            count_refused=servicer.count_refused,
         )
 
 

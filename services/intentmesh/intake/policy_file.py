@@ -22,7 +22,9 @@ be used changes nothing, and says so.
     [service_limits]
     requests_per_minute = 600000
 
-What the file does not name is as the settings say.
+What the file does not name is as the settings say. So an empty file would open what the operator has closed, and so
+might one that is read while it is written: the first is refused, and a change counts once two looks in a row find the
+same. Who writes a new file beside it and renames that leaves nothing to chance.
 """
 
 import asyncio
@@ -47,7 +49,7 @@ from intentmesh.rpc.leases import Limit
 
 log = structlog.get_logger()
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 _MAX_SHOWN = 20
 
 Seconds = Annotated[int | None, Field(ge=0)]
@@ -131,6 +133,7 @@ class PolicyFile:
         self._apply = apply
         self._version: str | None = None
         self._refused: str | None = None
+        self._seen: str | None = None
         self.terms = base
         if path is not None:
             content = _content(path)
@@ -149,7 +152,7 @@ class PolicyFile:
             self.look()
 
     def look(self) -> None:
-        """Takes the file over if it has changed and can be used."""
+        """Takes the file over if it has changed, can be used, and is as the last look found it."""
         if self._path is None:
             return
         try:
@@ -158,7 +161,8 @@ class PolicyFile:
             self._refuse("", error)
             return
         version = _version(content)
-        if version in (self._version, self._refused):
+        settled, self._seen = version == self._seen, version
+        if not settled or version in (self._version, self._refused):
             return
         try:
             model, terms = _read(content, self._base, self._network)
@@ -192,6 +196,8 @@ def read_terms(content: bytes, base: Terms, network: NetworkConfig) -> Terms:
 
 
 def _read(content: bytes, base: Terms, network: NetworkConfig) -> tuple[PolicyModel, Terms]:
+    if not content.strip():
+        raise InvalidPolicyError("is empty; a comment will do where the settings shall hold")
     try:
         model = PolicyModel.model_validate(tomllib.loads(content.decode()))
         named = {

@@ -1,7 +1,8 @@
 """IntakeService: each handler counts, calls the room's own parts and words the answer; the rest is theirs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -23,6 +24,18 @@ from intentmesh.v1 import intake_service_pb2 as pb
 from intentmesh.v1 import intake_service_pb2_grpc as pb_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+# What a request costs that cannot be read; of a stream, each message.
+_BUDGETS: Mapping[str, tuple[Budget, ...]] = MappingProxyType(
+    {
+        "SubmitIntent": (Budget.REQUESTS, Budget.NEW_INTENTS),
+        "SubmitIntents": (Budget.REQUESTS,),
+        "ValidateIntent": (Budget.REQUESTS,),
+        "CancelIntent": (Budget.REQUESTS,),
+        "ListIntents": (Budget.REQUESTS,),
+        "GetIntent": (Budget.READS,),
+    }
+)
 
 
 class IntakeServicer(pb_grpc.IntakeServiceServicer):
@@ -74,7 +87,6 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
 
     async def CancelIntent(self, request: pb.CancelIntentRequest, context: Context) -> pb.CancelIntentResponse:
         await self._count(_caller(context), context)
-        self._validator.check(request)
         done = await self._canceller.cancel(_intent_id(request.intent_id), request.signature, request.valid_until)
         response = pb.CancelIntentResponse(status=done.state.status, phase=done.state.phase, sequence=done.sequence)
         if done.invalidation is not None:
@@ -91,9 +103,14 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
     async def ListIntents(self, request: pb.ListIntentsRequest, context: Context) -> pb.ListIntentsResponse:
         caller = _caller(context)
         await self._count(caller, context)
-        self._validator.check(request)
         intents, next_page_token = await self._reader.list(request, caller.principal)
         return pb.ListIntentsResponse(intents=intents, next_page_token=next_page_token)
+
+    async def count_refused(self, method: str, context: Context) -> None:
+        """A request that its handler never sees costs its caller what any other does. Raises LimitReached."""
+        caller = _caller(context)
+        for budget in _BUDGETS.get(method, ()):
+            await self._count_budget(budget, caller, context)
 
     async def _count(self, caller: Caller, context: Context) -> None:
         await self._count_budget(Budget.REQUESTS, caller, context)

@@ -2,7 +2,8 @@
 
 Around each call, from the outside in: count it, bind trace and caller, set a deadline, parse and validate the request,
 run the handler, turn whatever it raises into a status, serialise the answer. Parsing and serialising happen here, as
-grpc does them outside of every interceptor and answers a failure with UNKNOWN and the exception's text.
+grpc does them outside of every interceptor and answers a failure with UNKNOWN and the exception's text. What a handler
+never sees counts against its caller's limits all the same: who sends noise is told to slow down like anybody.
 """
 
 import asyncio
@@ -34,21 +35,26 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
 
+CountRefused: TypeAlias = Callable[[str, "Context"], Awaitable[None]]
+
 UNVALIDATED_METHODS = frozenset(
-    f"/intentmesh.v1.IntakeService/{method}"
-    for method in ("SubmitIntent", "SubmitIntents", "ValidateIntent", "CancelIntent", "ListIntents")
+    f"/intentmesh.v1.IntakeService/{method}" for method in ("SubmitIntent", "SubmitIntents", "ValidateIntent")
 )
-"""Handlers that validate for themselves: one bad item must spoil nothing, a dry run answers with violations, and what
-is refused counts against its caller's limits all the same."""
+"""Handlers that validate for themselves: one bad item must spoil nothing, a dry run answers with violations, and all
+that is wrong with an order is told at once."""
 
 DRAIN_RETRY_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """Stands for a unary request that could not be parsed or broke its rules: grpc must not see the exception."""
+class _Refused(Exception):
+    """A request that could not be parsed or broke its rules. Handlers never catch it, since it is no MeshError.
 
-    error: MeshError
+    Returned in the place of a lone request: grpc must not see the exception. Raised by a stream of them.
+    """
+
+    def __init__(self, error: MeshError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class _Method:
 
 
 class MeshInterceptor(grpc.aio.ServerInterceptor):
-    """Install as the only interceptor of a server."""
+    """Install as the only interceptor of a server. `count_refused` as in `Service`."""
 
     def __init__(
         self,
@@ -70,11 +76,13 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         tracker: CallTracker,
         *,
         max_call_seconds: float,
+        count_refused: CountRefused | None = None,
         unvalidated: Collection[str] = UNVALIDATED_METHODS,
     ) -> None:
         self._callers = callers
         self._tracker = tracker
         self._max_call_seconds = max_call_seconds
+        self._count_refused = count_refused
         self._validator = RequestValidator()
         self._unvalidated = unvalidated
         self._wrapped: dict[str, Handler] = {}
@@ -122,17 +130,20 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         def read(raw: bytes) -> Any:
             try:
                 message = parse(raw)
-            except DecodeError as error:
-                raise malformed() from error
+            except DecodeError:
+                raise _Refused(malformed()) from None
             if validate and isinstance(message, Message):
-                self._validator.check(message)
+                try:
+                    self._validator.check(message)
+                except MeshError as error:
+                    raise _Refused(error) from None
             return message
 
         def read_or_refuse(raw: bytes) -> Any:
             try:
                 return read(raw)
-            except MeshError as error:
-                return _Refused(error)
+            except _Refused as refused:
+                return refused
 
         # Items of a stream are read inside the handler, where raising is right.
         return read if handler.request_streaming else read_or_refuse
@@ -164,9 +175,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         try:
             with self._tracker.running(method.path):
                 try:
-                    if isinstance(request, _Refused):
-                        raise request.error  # noqa: TRY301 (the mapping below is the point)
-                    return await self._with_deadline(method, context, run)
+                    return await self._counted(method, request, context, run)
                 except asyncio.CancelledError as error:
                     if self._tracker.was_ended():
                         _forget_cancellation()
@@ -207,6 +216,16 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         bind_caller(principal, address)
         structlog.contextvars.bind_contextvars(trace_id=trace_id, method=f"{method.service}/{method.name}")
         return trace_id
+
+    async def _counted(self, method: _Method, request: Any, context: Context, run: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            if isinstance(request, _Refused):
+                raise request
+            return await self._with_deadline(method, context, run)
+        except _Refused as refused:
+            if self._count_refused is not None:
+                await self._count_refused(method.name, context)
+            raise refused.error from None
 
     async def _with_deadline(self, method: _Method, context: Context, run: Callable[[], Awaitable[Any]]) -> Any:
         # A call with a deadline of its own is cancelled by grpc when it passes.

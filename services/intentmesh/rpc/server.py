@@ -18,7 +18,7 @@ from grpc_health.v1._async import HealthServicer
 
 from intentmesh.rpc.calls import CallTracker
 from intentmesh.rpc.health import Check, Health
-from intentmesh.rpc.interceptors import MeshInterceptor
+from intentmesh.rpc.interceptors import CountRefused, MeshInterceptor
 from intentmesh.rpc.logs import configure_logging
 from intentmesh.rpc.metrics_server import metrics_server
 from intentmesh.rpc.principals import CallerResolver
@@ -50,6 +50,9 @@ class Service:
     checks: Mapping[str, Check] = field(default_factory=dict)
     drain: tuple[Callable[[], Awaitable[None]], ...] = ()
     """Called when the server is told to stop, before calls are waited for: close streams as planned, release claims."""
+    count_refused: CountRefused | None = None
+    """Counts a request against its caller that is refused before its handler sees it, by the method's name. May raise
+    LimitReached, which is told in the place of the refusal."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Running:
 async def serving(settings: ServiceSettings, service: Service) -> AsyncIterator[Running]:
     """Serve inside of the block; leaving it drains. Raises SettingsError when an address cannot be taken."""
     tracker = CallTracker()
-    server = _grpc_server(settings, tracker)
+    server = _grpc_server(settings, tracker, service)
     health_servicer = HealthServicer()
     supervisor = Supervisor(service.background)
     checks: dict[str, Check] = {**service.checks, "background": supervisor.check}
@@ -177,14 +180,16 @@ def main(name: str, kind: type[S], build: Callable[[S], AbstractAsyncContextMana
         exit_for_wrong_setting(error)
 
 
-def _grpc_server(settings: ServiceSettings, tracker: CallTracker) -> grpc.aio.Server:
+def _grpc_server(settings: ServiceSettings, tracker: CallTracker, service: Service) -> grpc.aio.Server:
     callers = CallerResolver(
         settings.trusted_proxies,
         settings.internal_token,
         trust_proxy_principals=settings.trust_proxy_principals,
         trust_certificates=settings.tls_listen is not None,
     )
-    interceptor = MeshInterceptor(callers, tracker, max_call_seconds=settings.max_call_seconds)
+    interceptor = MeshInterceptor(
+        callers, tracker, max_call_seconds=settings.max_call_seconds, count_refused=service.count_refused
+    )
     return grpc.aio.server(
         interceptors=[interceptor],
         options=[

@@ -93,6 +93,7 @@ async def build(settings: StatusSettings) -> AsyncIterator[Service]:
             ),
             checks={"store": store_answers},
             drain=(streams.close_all,),
+            count_refused=servicer.count_refused,
         )
 
 

@@ -1,5 +1,7 @@
 """StatusService: thin handlers that read the request, ask the one who knows, and hand over bytes."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from intentmesh.domain.types import parse_intent_id
@@ -18,6 +20,11 @@ from intentmesh.status.watch_intents import watch_intents
 from intentmesh.status.watched import Watched
 from intentmesh.v1.status_service_pb2 import GetIntentStatusRequest, WatchIntentRequest, WatchIntentsRequest
 from intentmesh.v1.status_service_pb2_grpc import StatusServiceServicer
+
+# What a request costs that cannot be read.
+_BUDGETS: Mapping[str, Budget] = MappingProxyType(
+    {"GetIntentStatus": Budget.READS, "WatchIntent": Budget.WATCHES, "WatchIntents": Budget.WATCHES}
+)
 
 
 class StatusServicer(StatusServiceServicer):
@@ -66,6 +73,12 @@ class StatusServicer(StatusServiceServicer):
                 await watch_intents(
                     self._feed, self._streams, stream, wanted, request.resume_token, from_start=request.from_start
                 )
+
+    async def count_refused(self, method: str, _context: Context) -> None:
+        """A request that its handler never sees costs its caller what any other does. Raises LimitReached."""
+        budget = _BUDGETS.get(method)
+        if budget is not None:
+            await self._count(budget)
 
     async def _count(self, budget: Budget) -> Grant:
         """A watch is counted once it has found room, so that what an overloaded server refuses uses up nothing.

@@ -258,6 +258,67 @@ async def test_requests__malformed_ones__count_as_well(start_intake: StartIntake
         assert reason_of(await refused(intake.stub.CancelIntent(CancelIntentRequest()))) == "RATE_LIMITED"
 
 
+NOISE = b"\xff\xff\xff"
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "reason"),
+    [
+        ("SubmitIntent", NOISE, "INVALID_FIELD"),
+        ("ValidateIntent", NOISE, "INVALID_FIELD"),
+        ("CancelIntent", NOISE, "INVALID_FIELD"),
+        ("CancelIntent", b"", "MISSING_FIELD"),
+        ("ListIntents", NOISE, "INVALID_FIELD"),
+        ("ListIntents", ListIntentsRequest(page_size=-1).SerializeToString(), "INVALID_FIELD"),
+        ("GetIntent", NOISE, "INVALID_FIELD"),
+        ("GetIntent", GetIntentRequest(intent_id="0x12").SerializeToString(), "INVALID_FIELD"),
+    ],
+)
+async def test_limits__requests_that_cannot_be_read_or_break_rules__count_as_any(
+    start_intake: StartIntake, method: str, body: bytes, reason: str
+) -> None:
+    budget = "reads_per_minute" if method == "GetIntent" else "requests_per_minute"
+    async with (
+        start_intake(**{budget: 2}) as intake,
+        grpc.aio.insecure_channel(intake.target) as channel,
+    ):
+        ask = channel.unary_unary(f"/intentmesh.v1.IntakeService/{method}")
+        for left in ("1", "0"):
+            call = ask(body)
+            assert reason_of(await refused(call)) == reason
+            told = dict(await call.trailing_metadata())
+            if method != "SubmitIntent":
+                assert (told["ratelimit-limit"], told["ratelimit-remaining"]) == ("2", left)
+        call = ask(body)
+        error = await refused(call)
+        assert reason_of(error) == "RATE_LIMITED"
+        assert error.retry_after
+        assert _told(await call.trailing_metadata()) == ("2", "0")
+
+
+async def test_new_intents__submissions_that_cannot_be_read__count_as_well(start_intake: StartIntake) -> None:
+    async with (
+        start_intake(new_intents_per_15_minutes=2) as intake,
+        grpc.aio.insecure_channel(intake.target) as channel,
+    ):
+        for _ in range(2):
+            noise = channel.unary_unary("/intentmesh.v1.IntakeService/SubmitIntent")(NOISE)
+            assert reason_of(await refused(noise)) == "INVALID_FIELD"
+        error = await refused(intake.stub.SubmitIntent(_request(intake)))
+        assert reason_of(error) == "TOO_MANY_INTENTS_CREATED"
+
+
+async def test_requests__messages_of_a_stream_that_cannot_be_read__count_as_well(start_intake: StartIntake) -> None:
+    async with (
+        start_intake(requests_per_minute=2) as intake,
+        grpc.aio.insecure_channel(intake.target) as channel,
+    ):
+        for reason in ("INVALID_FIELD", "INVALID_FIELD", "RATE_LIMITED"):
+            call = channel.stream_stream("/intentmesh.v1.IntakeService/SubmitIntents")()
+            await call.write(NOISE)
+            assert reason_of(await refused(call.read())) == reason
+
+
 async def test_reads__by_id__have_a_budget_of_their_own(start_intake: StartIntake) -> None:
     async with start_intake(reads_per_minute=3, requests_per_minute=1) as intake:
         stored = await intake.stub.SubmitIntent(_request(intake))

@@ -64,6 +64,29 @@ async def test_reads__over_the_budget__are_refused_by_every_replica_and_watches_
             reader.call.cancel()
 
 
+@pytest.mark.parametrize("noise", [True, False])
+@pytest.mark.parametrize("method", ["GetIntentStatus", "WatchIntent", "WatchIntents"])
+async def test_budgets__requests_that_cannot_be_read_or_break_rules__count_as_any(
+    mesh: Mesh, method: str, noise: bool
+) -> None:
+    wrong = {
+        "GetIntentStatus": GetIntentStatusRequest(intent_id="0x12"),
+        "WatchIntent": WatchIntentRequest(intent_id="0x12"),
+        "WatchIntents": WatchIntentsRequest(user="0x12"),
+    }[method]
+    async with mesh.replica(reads_per_minute=2, watches_per_minute=2) as stub:
+
+        async def ask() -> MeshError:
+            # The stub's own calls, with the bytes of our choice.
+            call = getattr(stub, method)
+            call._request_serializer = lambda _: b"\xff\xff\xff" if noise else wrong.SerializeToString()
+            return await _refused_read(call(wrong) if method == "GetIntentStatus" else call(wrong).read())
+
+        for _ in range(2):
+            assert (await ask()).reason == ErrorReason.ERROR_REASON_INVALID_FIELD
+        _is_rate_limit(await ask(), 2)
+
+
 @pytest.mark.parametrize("of_one_intent", [True, False])
 async def test_watches__opened_over_the_budget__are_refused_and_open_ones_and_reads_go_on(
     mesh: Mesh, of_one_intent: bool

@@ -13,6 +13,7 @@ from tests.fixtures.orders import OTHER, USER
 from tests.unit.intake.networks import ALPHA, NETWORK
 
 BASE = Terms(Policy(maximum_open_intents_per_user=7, banned_users=frozenset((USER,))))
+NOTHING = "# as the settings say"
 
 
 def _file(path: Path, text: str) -> Path:
@@ -58,7 +59,7 @@ def test_policy_file__that_cannot_be_used__says_where(tmp_path: Path, text: str,
 
 def test_policy_file__changed__is_taken_over_with_a_line_of_what_changed(tmp_path: Path) -> None:
     applied: list[Terms] = []
-    path = _file(tmp_path, "")
+    path = _file(tmp_path, NOTHING)
     file = PolicyFile(BASE, NETWORK, path, applied.append)
     _file(tmp_path, f'intake_enabled = false\nbanned_users = ["{format_address(OTHER)}"]')
     with capture_logs() as logs:
@@ -89,9 +90,39 @@ def test_policy_file__broken_or_gone_while_running__changes_nothing_and_says_so_
         file.look()
     assert not file.policy().intake_enabled
     assert [line["event"] for line in logs] == ["policy_refused"]
-    _file(tmp_path, "")
+    _file(tmp_path, NOTHING)
+    file.look()
     file.look()
     assert file.policy().intake_enabled
+
+
+@pytest.mark.parametrize("emptied", ["", "\n  \n"])
+def test_policy_file__emptied_while_running__changes_nothing_and_says_so_once(tmp_path: Path, emptied: str) -> None:
+    file = PolicyFile(BASE, NETWORK, _file(tmp_path, "intake_enabled = false"))
+    _file(tmp_path, emptied)
+    with capture_logs() as logs:
+        for _ in range(3):
+            file.look()
+    assert not file.policy().intake_enabled
+    assert [line["event"] for line in logs] == ["policy_refused"]
+    with pytest.raises(InvalidPolicyError, match="empty"):
+        PolicyFile(BASE, NETWORK, tmp_path / "policy.toml")
+
+
+@pytest.mark.parametrize("half", ['changed_by = "alice"', "banned_users = ["])
+def test_policy_file__looked_at_in_the_middle_of_a_write__is_taken_over_when_it_is_whole(
+    tmp_path: Path, half: str
+) -> None:
+    applied: list[Terms] = []
+    file = PolicyFile(BASE, NETWORK, _file(tmp_path, "intake_enabled = false"), applied.append)
+    whole = f"{half.replace('[', '[]')}\nintake_enabled = false\nmaximum_open_intents_per_user = 3"
+    with capture_logs() as logs:
+        for text in (half, whole, whole):
+            _file(tmp_path, text)
+            file.look()
+    assert [line["event"] for line in logs] == ["policy_changed"]
+    assert all(not terms.policy.intake_enabled for terms in applied)
+    assert file.policy().maximum_open_intents_per_user == 3
 
 
 def test_policy_file__changed__the_line_says_who_and_shows_maps_by_their_keys(tmp_path: Path) -> None:
@@ -111,6 +142,7 @@ def test_policy_file__changed__the_line_says_who_and_shows_maps_by_their_keys(tm
     )
     with capture_logs() as logs:
         file.look()
+        file.look()
     (line,) = logs
     assert line["changed_by"] == "alice, ticket 12"
     assert line["file_owner"] == path.owner()
@@ -121,10 +153,11 @@ def test_policy_file__changed__the_line_says_who_and_shows_maps_by_their_keys(tm
 
 
 def test_policy_file__many_changes__the_line_stays_bounded(tmp_path: Path) -> None:
-    file = PolicyFile(BASE, NETWORK, _file(tmp_path, ""))
+    file = PolicyFile(BASE, NETWORK, _file(tmp_path, NOTHING))
     lines = "\n".join(f'"service:shop{number}" = ["*"]' for number in range(500))
     _file(tmp_path, f"[delegations]\n{lines}")
     with capture_logs() as logs:
+        file.look()
         file.look()
     assert len(logs[0]["changes"]["delegations"]) == 21
     assert logs[0]["changes"]["delegations"]["and more"] == 480

@@ -1,3 +1,7 @@
+-- name: lock_removal
+-- Takes the removal for this session; false where another one is at it.
+SELECT pg_try_advisory_lock(hashtextextended('intentmesh.retention', 0));
+
 -- name: lock_expired
 -- Intents that are over for good and long since, held until the transaction ends: terminal, nobody owes anything, no work
 -- is left, every event is in the feed, and nobody reads them. Those that somebody works on are passed over.
@@ -15,6 +19,29 @@ FOR UPDATE OF i SKIP LOCKED;
 -- All events of some intents.
 SELECT intent_id, payload FROM intent_events WHERE intent_id = ANY($1::bytea[]) ORDER BY intent_id, sequence;
 
+-- name: auctions_of
+-- All competitions for some intents.
+SELECT intent_id, payload FROM auctions WHERE intent_id = ANY($1::bytea[]) ORDER BY intent_id, round;
+
+-- name: outcomes_of
+-- What became of all awards of some intents.
+SELECT intent_id, payload FROM outcomes WHERE intent_id = ANY($1::bytea[]) ORDER BY intent_id, award_number;
+
+-- name: lock_unchanged
+-- Those of some intents that nothing was told of since a sequence, held until the transaction ends; what somebody works on
+-- is passed over.
+SELECT i.intent_id FROM intents i
+JOIN unnest($1::bytea[], $2::bigint[]) AS seen (intent_id, sequence) USING (intent_id, sequence)
+FOR UPDATE OF i SKIP LOCKED;
+
+-- name: idle
+-- Those of some locked intents that nobody works on and nobody reads. Asked once they are locked: who came first is seen.
+SELECT i.intent_id FROM intents i
+WHERE i.intent_id = ANY($1::bytea[])
+  AND NOT EXISTS (SELECT FROM executions e
+                  WHERE e.intent_id = i.intent_id AND (e.due_at IS NOT NULL OR e.claimed_by IS NOT NULL))
+  AND NOT EXISTS (SELECT FROM intent_watches w WHERE w.intent_id = i.intent_id AND w.until > now());
+
 -- name: remove_intents
 -- Removes intents with all that belongs to them. Whoever resumes the feed from before their events is told that it is too
 -- old, instead of missing them without a word.
@@ -23,6 +50,10 @@ WITH last AS (
 ), raised AS (
     UPDATE feed SET first_position = greatest(first_position, last.position + 1)
     FROM last WHERE last.position IS NOT NULL
+), competitions AS (
+    DELETE FROM auctions WHERE intent_id = ANY($1::bytea[])
+), judgements AS (
+    DELETE FROM outcomes WHERE intent_id = ANY($1::bytea[])
 )
 DELETE FROM intents WHERE intent_id = ANY($1::bytea[]);
 
@@ -42,5 +73,7 @@ ON CONFLICT (intent_id) DO UPDATE SET until = excluded.until
 WHERE intent_watches.until < now() + $2::interval / 2;
 
 -- name: remove_watches
--- Marks whose time is over.
-DELETE FROM intent_watches WHERE intent_id IN (SELECT intent_id FROM intent_watches WHERE until < now() LIMIT $1);
+-- Marks whose time is over; one that is renewed meanwhile stays.
+DELETE FROM intent_watches
+WHERE until < now()
+  AND intent_id IN (SELECT intent_id FROM intent_watches WHERE until < now() ORDER BY until LIMIT $1);
