@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {IInputSettlerEscrow} from "./interfaces/IInputSettlerEscrow.sol";
 import {IERC3009Bytes, IPermit2} from "./interfaces/ITokenTransfers.sol";
@@ -15,6 +16,7 @@ import {StandardOrder} from "./types/OrderTypes.sol";
 /// order stand for more than came in: it would be paid from the inputs of others.
 abstract contract InputCollector {
     using Identifier for bytes32;
+    using Math for uint256;
     using SafeERC20 for IERC20;
 
     /// @dev The same on every chain.
@@ -84,8 +86,7 @@ abstract contract InputCollector {
                 if (inputs[j][0] == inputs[i][0]) expected += inputs[j][1];
             }
             address token = _token(inputs[i]);
-            uint256 balance = IERC20(token).balanceOf(address(this));
-            uint256 received = balance > before[i] ? balance - before[i] : 0;
+            uint256 received = IERC20(token).balanceOf(address(this)).saturatingSub(before[i]);
             require(received >= expected, IInputSettlerEscrow.InsufficientInput(token, received, expected));
         }
     }

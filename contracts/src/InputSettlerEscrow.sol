@@ -115,11 +115,25 @@ contract InputSettlerEscrow is IInputSettlerEscrow, InputCollector, EIP712, Reen
         require(order.fillDeadline <= order.expires, FillDeadlineAfterExpiry(order.fillDeadline, order.expires));
         require(order.user != address(0), ZeroValue());
         require(order.outputs.length > 0, NoOutputs());
+        _requireDistinct(order.outputs);
 
         orderId = orderIdentifier(order);
         require(orderStatus[orderId] == OrderStatus.None, InvalidOrderStatus());
         orderStatus[orderId] = OrderStatus.Deposited;
         emit Open(orderId, order);
+    }
+
+    /// @dev Fill records and proofs are by output, so where one stands twice a single payment would count for both.
+    function _requireDistinct(MandateOutput[] calldata outputs) private pure {
+        uint256 count = outputs.length;
+        if (count == 1) return;
+        bytes32[] memory hashes = new bytes32[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            hashes[i] = OutputEncoding.outputHash(outputs[i]);
+            for (uint256 j = 0; j < i; ++j) {
+                require(hashes[i] != hashes[j], DuplicateOutput(i));
+            }
+        }
     }
 
     /// @dev Marks the order as claimed, provided that all its outputs are proven filled in time by these solvers.

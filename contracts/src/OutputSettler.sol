@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 import {IOutputCallback} from "./interfaces/ICallbacks.sol";
@@ -20,6 +21,7 @@ import {MandateOutput} from "./types/OrderTypes.sol";
 contract OutputSettler is IOutputSettler, OracleBase, ReentrancyGuardTransient {
     using Identifier for address;
     using Identifier for bytes32;
+    using Math for uint256;
     using SafeERC20 for IERC20;
 
     uint256 private constant WORD = 32;
@@ -134,12 +136,23 @@ contract OutputSettler is IOutputSettler, OracleBase, ReentrancyGuardTransient {
         address recipient = output.recipient.toAddress();
         address token = output.token.toAddress();
         if (token != address(0)) {
-            IERC20(token).safeTransferFrom(msg.sender, recipient, amount);
+            _payToken(IERC20(token), recipient, amount);
             return nativeLeft;
         }
         require(nativeLeft >= amount, InsufficientNative(amount, nativeLeft));
         Address.sendValue(payable(recipient), amount);
         return nativeLeft - amount;
+    }
+
+    /// @dev The recipient's balance is taken before and compared right after, so that no token, whatever it does or
+    /// returns, has an output stand for more than arrived. To oneself nothing moves, and the token alone says whether
+    /// the amount is there.
+    function _payToken(IERC20 token, address recipient, uint256 amount) private {
+        uint256 before = recipient == msg.sender ? 0 : token.balanceOf(recipient);
+        token.safeTransferFrom(msg.sender, recipient, amount);
+        if (recipient == msg.sender) return;
+        uint256 received = token.balanceOf(recipient).saturatingSub(before);
+        require(received >= amount, InsufficientOutput(address(token), received, amount));
     }
 
     function _returnNative(uint256 amount) private {

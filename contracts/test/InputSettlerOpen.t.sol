@@ -116,6 +116,50 @@ contract InputSettlerOpenTest is Fixture {
         _expectRefused(order, abi.encodeWithSelector(IInputSettlerEscrow.NoOutputs.selector));
     }
 
+    function test_open__same_output_twice__is_refused() public {
+        StandardOrder memory order = _bigOrder();
+        order.outputs[1] = _output();
+        bytes memory reason = abi.encodeWithSelector(IInputSettlerEscrow.DuplicateOutput.selector, 1);
+        _expectRefused(order, reason);
+        bytes memory signature = _permit2Signature(user, order);
+        vm.expectRevert(reason);
+        escrow.openFor(order, user.addr, signature);
+    }
+
+    /// @dev Wherever the two stand among others.
+    function testFuzz_open__two_equal_outputs_among_others__is_refused(uint256 count, uint256 first, uint256 second)
+        public
+    {
+        count = bound(count, 2, 6);
+        second = bound(second, 1, count - 1);
+        first = bound(first, 0, second - 1);
+        StandardOrder memory order = _order();
+        order.outputs = new MandateOutput[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            order.outputs[i] = _output();
+            order.outputs[i].amount += i == second ? first : i;
+        }
+        _expectRefused(order, abi.encodeWithSelector(IInputSettlerEscrow.DuplicateOutput.selector, second));
+        order.outputs[second].amount = 1;
+        _open(order);
+    }
+
+    /// @dev Any field makes another output, which takes a payment of its own.
+    function testFuzz_open__outputs_that_differ_in_one_field__are_taken(uint8 field) public {
+        StandardOrder memory order = _bigOrder();
+        order.outputs[1] = _output();
+        field = uint8(bound(field, 0, 7));
+        if (field == 0) order.outputs[1].oracle = _id(stranger.addr);
+        if (field == 1) order.outputs[1].settler = _id(stranger.addr);
+        if (field == 2) order.outputs[1].chainId += 1;
+        if (field == 3) order.outputs[1].token = _id(address(usdc));
+        if (field == 4) order.outputs[1].amount += 1;
+        if (field == 5) order.outputs[1].recipient = _id(stranger.addr);
+        if (field == 6) order.outputs[1].callbackData = hex"00";
+        if (field == 7) order.outputs[1].context = hex"00";
+        _open(order);
+    }
+
     function test_open__no_user__is_refused() public {
         StandardOrder memory order = _order();
         order.user = address(0);

@@ -9,7 +9,7 @@ import {IOutputSettler} from "../src/interfaces/IOutputSettler.sol";
 import {Identifier} from "../src/libraries/Identifier.sol";
 import {OutputEncoding} from "../src/libraries/OutputEncoding.sol";
 import {MandateOutput} from "../src/types/OrderTypes.sol";
-import {CallbackRecipient, FalseToken} from "./support/Doubles.sol";
+import {CallbackRecipient, FalseToken, FeeToken, LyingToken, OnceToken, TakingToken} from "./support/Doubles.sol";
 import {Fixture} from "./support/Fixture.sol";
 
 /// @notice Paying outputs: who, once, where, and with what.
@@ -137,7 +137,7 @@ contract OutputSettlerTest is Fixture {
     function test_fill__token_without_code_or_returning_false__is_refused() public {
         MandateOutput memory output = _output();
         output.token = _id(stranger.addr);
-        _expectRefused(output, abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, stranger.addr));
+        _expectRefused(output, "");
         output.token = _id(address(new FalseToken()));
         _expectRefused(
             output,
@@ -174,6 +174,88 @@ contract OutputSettlerTest is Fixture {
         MandateOutput memory b = _output();
         (b.callbackData, b.context) = (hex"01", hex"0203");
         assertNotEq(encodings.outputHash(a), encodings.outputHash(b));
+    }
+
+    // -- tokens that move less than they say
+
+    function _expectUnderpaid(address token, uint256 received) private {
+        MandateOutput memory output = _output();
+        output.token = _id(token);
+        _expectRefused(
+            output, abi.encodeWithSelector(IOutputSettler.InsufficientOutput.selector, token, received, AMOUNT_OUT)
+        );
+    }
+
+    function test_fill__token_that_keeps_a_fee__is_refused() public {
+        FeeToken token = new FeeToken();
+        token.mint(solver.addr, 2 * AMOUNT_OUT);
+        token.mint(recipient, AMOUNT_OUT); // what they had before does not count
+        vm.prank(solver.addr);
+        token.approve(address(settler), type(uint256).max);
+        _expectUnderpaid(address(token), AMOUNT_OUT - AMOUNT_OUT / 100);
+        assertEq(token.balanceOf(recipient), AMOUNT_OUT);
+    }
+
+    function test_fill__token_that_moves_nothing__is_refused() public {
+        _expectUnderpaid(address(new LyingToken()), 0);
+    }
+
+    function test_fill__token_that_takes_from_the_recipient__is_refused() public {
+        TakingToken token = new TakingToken();
+        token.mint(recipient, AMOUNT_OUT);
+        _expectUnderpaid(address(token), 0);
+    }
+
+    function test_fillOrderOutputs__two_outputs_one_payment__is_refused() public {
+        OnceToken token = new OnceToken();
+        token.mint(solver.addr, 2 * AMOUNT_OUT);
+        MandateOutput[] memory outputs = new MandateOutput[](2);
+        (outputs[0], outputs[1]) = (_output(), _output());
+        (outputs[0].token, outputs[1].token) = (_id(address(token)), _id(address(token)));
+        outputs[1].amount = 1;
+        vm.startPrank(solver.addr);
+        token.approve(address(settler), type(uint256).max);
+        vm.expectRevert(abi.encodeWithSelector(IOutputSettler.InsufficientOutput.selector, address(token), 0, 1));
+        settler.fillOrderOutputs(ORDER_ID, outputs, deadline, _data(solver.addr));
+    }
+
+    /// @dev Orders with such outputs are not opened, and nobody else's output is paid by it.
+    function test_fillOrderOutputs__same_output_twice__is_paid_once() public {
+        MandateOutput[] memory outputs = new MandateOutput[](2);
+        (outputs[0], outputs[1]) = (_output(), _output());
+        vm.prank(solver.addr);
+        settler.fillOrderOutputs(ORDER_ID, outputs, deadline, _data(solver.addr));
+        assertEq(weth.balanceOf(recipient), AMOUNT_OUT);
+    }
+
+    function test_fill__recipient_that_spends_in_its_callback__is_taken_as_paid() public {
+        CallbackRecipient target = new CallbackRecipient();
+        target.arm(address(weth), abi.encodeCall(weth.transfer, (stranger.addr, AMOUNT_OUT)));
+        MandateOutput memory output = _output();
+        (output.recipient, output.callbackData) = (_id(address(target)), hex"01");
+        _fill(output);
+        assertEq(weth.balanceOf(stranger.addr), AMOUNT_OUT);
+    }
+
+    /// @dev What the recipient pays itself moves nothing, however honest the token is.
+    function test_fill__recipient_is_the_filler__is_recorded() public {
+        MandateOutput memory output = _output();
+        output.recipient = _id(solver.addr);
+        uint256 before = weth.balanceOf(solver.addr);
+        _expectFilled(output, AMOUNT_OUT);
+        assertEq(_fill(output), _record(solver.addr, block.timestamp));
+        assertEq(weth.balanceOf(solver.addr), before);
+    }
+
+    function test_fill__recipient_is_the_filler_without_the_amount__is_refused() public {
+        MandateOutput memory output = _output();
+        (output.recipient, output.amount) = (_id(solver.addr), weth.balanceOf(solver.addr) + 1);
+        _expectRefused(
+            output,
+            abi.encodeWithSelector(
+                IERC20Errors.ERC20InsufficientBalance.selector, solver.addr, output.amount - 1, output.amount
+            )
+        );
     }
 
     // -- offered amounts

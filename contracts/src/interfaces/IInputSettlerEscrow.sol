@@ -36,6 +36,8 @@ interface IInputSettlerEscrow {
     error SolveParamsLength(uint256 solveParams, uint256 outputs);
     /// @notice An order without outputs could never be earned.
     error NoOutputs();
+    /// @notice The output at this index is the same as one before it: a single payment would count for both.
+    error DuplicateOutput(uint256 index);
     /// @notice A value that must be set is zero: the user of an order, or the destination of a payout.
     error ZeroValue();
     /// @notice The escrow received less than the order promises, as with a token that keeps a fee.

@@ -28,6 +28,8 @@ interface IOutputSettler {
     error OfferTooLow(uint256 offered, uint256 required);
     /// @notice The call carries too little native currency for the native outputs it fills.
     error InsufficientNative(uint256 required, uint256 available);
+    /// @notice The recipient received less than is to be paid, as with a token that keeps a fee or moves nothing.
+    error InsufficientOutput(address token, uint256 received, uint256 expected);
     /// @notice The fill record is not of that solver and time.
     error InvalidAttestation(bytes32 stored, bytes32 given);
 

@@ -44,6 +44,18 @@ contract LyingToken {
     function receiveWithAuthorization(address, address, uint256, uint256, uint256, bytes32, bytes calldata) external {}
 }
 
+/// @notice Takes from the recipient what it was to be paid.
+contract TakingToken is ERC20("Taking", "TAKE") {
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+
+    function transferFrom(address from, address to, uint256 value) public override returns (bool) {
+        _transfer(to, from, value);
+        return true;
+    }
+}
+
 /// @notice Moves tokens the first time only, and says that it worked every time.
 contract OnceToken is ERC20("Once", "ONCE") {
     bool private _moved;

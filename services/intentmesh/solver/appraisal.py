@@ -113,6 +113,8 @@ class Appraiser:
         return fill_time
 
     def _check_outputs(self, order: Order, now: int) -> None:
+        if len(set(order.outputs)) < len(order.outputs):
+            raise Declined(reasons.ERROR_REASON_DUPLICATE_OUTPUT, "an output stands twice in the order")
         for output in order.outputs:
             try:
                 exclusive = not may_fill(output, self._solver, now)

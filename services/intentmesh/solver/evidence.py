@@ -44,9 +44,12 @@ class Progress:
 
 
 def judge(order: Order, found: Iterable[FillEvidence], solver: Bytes32) -> Progress:
-    """Weigh the fills found on the destination; those of other outputs under the same order id are passed over."""
+    """Weigh the fills found on the destination; those of other outputs under the same order id are passed over.
+
+    A fill counts for one output, even where an order asks for the same one twice.
+    """
     by_output = {fill.output_hash: fill for fill in found}
-    fills = tuple(by_output.get(output_hash(output)) for output in order.outputs)
+    fills = tuple(by_output.pop(output_hash(output), None) for output in order.outputs)
     return Progress(_verdict(order, fills, solver), fills)
 
 

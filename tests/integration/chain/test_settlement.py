@@ -1,5 +1,7 @@
 """Orders through the real contracts: the evidence of each step, and the names of refusals."""
 
+from dataclasses import replace
+
 import pytest
 from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import NetworkConfig
@@ -191,6 +193,19 @@ async def test_reverts__each_refusal__has_the_name_of_the_interface(
     await filled(hands, signed)
     again = payer.encode_fill_outputs(signed.intent_id, [signed.output], signed.order.fill_deadline, SOLVER_WORD)
     assert (await refusal(payer.address, again)).name == "AlreadyFilled"
+
+
+async def test_open__same_output_twice__is_refused_by_name(
+    network: NetworkConfig, chain_clients: ChainClients, hands: Hands
+) -> None:
+    signed = await swap_order(network, chain_clients)
+    escrow = hands.input_settler(signed.origin.chain_id)
+    twice = replace(signed.order, outputs=signed.order.outputs * 2)
+    with pytest.raises(Reverted) as caught:
+        await escrow.client.call(
+            escrow.address, escrow.encode_open_for(twice, USER.address, signed.signature), sender=SOLVER
+        )
+    assert (caught.value.name, caught.value.arguments) == ("DuplicateOutput", {"index": 1})
 
 
 async def test_fill__exclusive_to_another__is_refused_by_name(

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from intentmesh.domain.context import ContextKind, OrderContext
-from intentmesh.domain.order import Order, OrderInput
+from intentmesh.domain.order import Order, OrderInput, output_hash
 from intentmesh.domain.types import UINT256_MAX, Address, Bytes32, ChainId, to_bytes32
 from intentmesh.intake.candidate import Admissible, Candidate
 from intentmesh.intake.checks.security import check_security, check_signature
@@ -170,6 +170,30 @@ def _twice(order: Order, **changes: object) -> Order:
 )
 def test_shape__one_broken_rule__is_told(reason: str, field: str, change: Change) -> None:
     assert (reason, field) in _shape_of(change(make_order(ALPHA)))
+
+
+_OTHER_WORD = to_bytes32(_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"oracle": _OTHER_WORD},
+        {"settler": _OTHER_WORD},
+        {"chain_id": BETA.chain_id},
+        {"token": _OTHER_WORD},
+        {"amount": 1},
+        {"recipient": _OTHER_WORD},
+        {"callback_data": b"\x01"},
+        {"context": b"\x00"},
+    ],
+    ids=lambda changes: next(iter(changes), "nothing"),
+)
+def test_shape__two_outputs__are_duplicates_exactly_when_the_chain_names_both_alike(changes: dict[str, object]) -> None:
+    order = _twice(make_order(ALPHA), **changes)
+    first, second = (output_hash(output) for output in order.outputs)
+    assert (("DUPLICATE_OUTPUT", "order.outputs[1]") in _shape_of(order)) == (first == second)
 
 
 def test_shape__several_broken_rules__are_told_together():

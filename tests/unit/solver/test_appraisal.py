@@ -91,6 +91,7 @@ def test_offer__exclusive_to_this_solver__offered() -> None:
         (replace(swap(), fill_deadline=NOW + 15), reasons.ERROR_REASON_INSUFFICIENT_VALID_TO),
         (replace(swap(), fill_deadline=NOW + 40, expires=NOW + 60), reasons.ERROR_REASON_INSUFFICIENT_EXPIRY_MARGIN),
         (swap(out=2001 * ONE_USDC), reasons.ERROR_REASON_NO_QUOTES),
+        (replace(swap(out=1), outputs=swap(out=1).outputs * 2), reasons.ERROR_REASON_DUPLICATE_OUTPUT),
     ],
 )
 def test_offer__order_it_cannot_serve__declined_with_reason(order: Order, reason: int) -> None:

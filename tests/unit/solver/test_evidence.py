@@ -52,6 +52,12 @@ def test_judge__fills_found__gives_verdict(found: list[FillEvidence], verdict: V
     assert judge(ORDER, found, ME).verdict is verdict
 
 
+def test_judge__same_output_twice__one_payment_counts_once() -> None:
+    twice = replace(ORDER, outputs=(FIRST, FIRST))
+    assert judge(twice, [fill(FIRST)], ME).verdict is Verdict.UNFILLED
+    assert judge(twice, [fill(FIRST)], ME).unfilled == (1,)
+
+
 def test_judge__some_filled__names_the_others() -> None:
     assert judge(ORDER, [fill(FIRST)], ME).unfilled == (1,)
     assert judge(ORDER, [fill(SECOND)], ME).unfilled == (0,)
