@@ -1,12 +1,12 @@
 """Group commit: accepts that wait at the same time become durable in one transaction, written by one writer.
 
-Nobody is answered before the commit of the group. A group that fails for the sake of one of its members is stored again
-one by one, so that nobody suffers for another; a store that is away fails all of them, and then nothing is known to be
-stored (a caller that asks again finds it, if it was).
+Nobody is answered before the commit of the group. A group that fails for the sake of one of its members, or waits too
+long for a lock that another transaction holds, is stored again one by one, so that nobody suffers for another; a store
+that is away fails all of them, and then nothing is known to be stored (a caller that asks again finds it, if it was).
 """
 
 import asyncio
-import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,8 @@ from intentmesh.domain.types import IntentId, format_intent_id
 from intentmesh.intake.announce import Announcer
 from intentmesh.intake.findings import duplicate_nonce, refusal, request_id_reused
 from intentmesh.intake.metrics import GROUP_SECONDS, GROUP_SIZE
-from intentmesh.intake.store_errors import reaching_the_store
+from intentmesh.intake.store_errors import store_unavailable
+from intentmesh.intake.writer_connection import LOCK_SECONDS, WriterConnection
 from intentmesh.store import admission
 from intentmesh.store.admission import NonceKey, RequestKey, Standing
 from intentmesh.store.intents import NewIntent, RequestIdUse
@@ -46,6 +47,8 @@ _RETRY_SECONDS = 1.0
 _ATTEMPTS = 3
 
 _LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_HELD = "another transaction holds the order; send the same order again"
+_AWAY = "the store did not answer in time; send the same order again"
 
 
 @dataclass(slots=True)
@@ -91,7 +94,7 @@ class GroupCommit:
         self._waiting: deque[Accept] = deque()
         self._woken = asyncio.Event()
         self._closing = False
-        self._conn: Connection | None = None
+        self._connection = WriterConnection(pool)
         self._writer: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -105,7 +108,7 @@ class GroupCommit:
         self._woken.set()
         if self._writer is not None:
             await self._writer
-        await self._drop_connection()
+        await self._connection.give_back()
 
     def add(self, accept: Accept) -> None:
         """Hands an accept to the writer. Raises ResourceExhausted OVERLOADED when too many wait."""
@@ -155,14 +158,7 @@ class GroupCommit:
     async def _commit(self, group: list[Accept]) -> None:
         GROUP_SIZE.observe(len(group))
         with GROUP_SECONDS.time():
-            try:
-                outcomes = await self._store(group)
-            except (*_LOST_RACE, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-                log.warning("group_split", size=len(group), error=repr(error))
-                outcomes = [await self._store_alone(accept) for accept in group]
-            except Exception as error:  # noqa: BLE001 (whatever it is, those who wait must hear of it)
-                await self._drop_connection()
-                outcomes = [error for _ in group]
+            outcomes = await self._outcomes(group)
         self._announcer.announce(
             [
                 accept.event
@@ -173,24 +169,63 @@ class GroupCommit:
         for accept, outcome in zip(group, outcomes, strict=True):
             accept.finish(outcome)
 
+    async def _outcomes(self, group: Sequence[Accept]) -> list[Outcome]:
+        try:
+            return await self._store(group)
+        except Unavailable as error:
+            return [error for _ in group]
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is the fault of one of them, and stays with that one)
+            log.warning("group_split", size=len(group), error=repr(error))
+        return await self._store_one_by_one(group)
+
+    async def _store_one_by_one(self, group: Sequence[Accept]) -> list[Outcome]:
+        """All their locks together are waited for as long as those of a group; whose is held still is refused."""
+        outcomes: list[Outcome] = []
+        patient_until = time.monotonic() + LOCK_SECONDS
+        in_a_hurry = False
+        try:
+            for accept in group:
+                if not in_a_hurry and time.monotonic() >= patient_until:
+                    in_a_hurry = True
+                    await self._connection.hurry()
+                outcomes.append(await self._store_alone(accept))
+        except Exception as error:  # noqa: BLE001 (the store is away: nobody of the rest need wait for that too)
+            log.warning("group_split_ended", done=len(outcomes), size=len(group), error=repr(error))
+            await self._connection.drop()
+            outcomes += [store_unavailable(_AWAY) for _ in group[len(outcomes) :]]
+        if in_a_hurry:
+            await self._connection.take_time()
+        return outcomes
+
     async def _store_alone(self, accept: Accept) -> Outcome:
+        """Raises what keeps the others from being stored as well."""
         outcome: Outcome = ValueError("at least one attempt is needed")
         for _ in range(_ATTEMPTS):
             try:
                 (outcome,) = await self._store([accept])
+            except asyncpg.LockNotAvailableError:
+                return store_unavailable(_HELD)
             except _LOST_RACE as error:
                 outcome = error
                 continue
-            except Exception as error:  # noqa: BLE001 (as above)
-                await self._drop_connection()
+            except (Unavailable, asyncpg.QueryCanceledError):
+                raise
+            except Exception as error:  # noqa: BLE001 (its own fault)
+                # Nobody knows in what state this left the connection.
+                await self._connection.drop()
                 outcome = error
             break
         return outcome
 
     async def _store(self, group: Sequence[Accept]) -> list[Outcome]:
-        """The outcome of each member, all of it committed."""
-        with reaching_the_store():
-            return await self._store_at(await self._connection(), group)
+        """The outcome of each member, all of it committed. Raises Unavailable where the store is away."""
+        try:
+            return await self._store_at(await self._connection.get(), group)
+        except Exception as error:
+            if not self._connection.is_lost(error):
+                raise
+            await self._connection.drop()
+            raise store_unavailable(_AWAY) from error
 
     async def _store_at(self, conn: Connection, group: Sequence[Accept]) -> list[Outcome]:
         asked = {accept.request[0]: accept.request[1] for accept in group if accept.request is not None}
@@ -199,19 +234,6 @@ class GroupCommit:
             return await _insert(conn, group)
         async with conn.transaction():
             return await _insert_with_request_ids(conn, group, asked)
-
-    async def _connection(self) -> Connection:
-        if self._conn is not None and self._conn.is_closed():
-            await self._drop_connection()
-        if self._conn is None:
-            self._conn = await self._pool.acquire()
-        return self._conn
-
-    async def _drop_connection(self) -> None:
-        conn, self._conn = self._conn, None
-        if conn is not None:
-            with contextlib.suppress(Exception):
-                await self._pool.release(conn)
 
 
 async def _insert(conn: Connection, group: Sequence[Accept]) -> list[Outcome]:
@@ -269,11 +291,7 @@ def _found_or_refused(
     if holder is not None:
         return refusal([duplicate_nonce(format_intent_id(holder))])
     # Whoever was in the way has gone meanwhile.
-    return Unavailable(
-        "The order met another one that was just removed; try again.",
-        reason=ErrorReason.ERROR_REASON_STORE_UNAVAILABLE,
-        retry_after=_RETRY_SECONDS,
-    )
+    return store_unavailable("The order met another one that was just removed; try again.")
 
 
 def _nonce_key(new: NewIntent) -> NonceKey | None:

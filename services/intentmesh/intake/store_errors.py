@@ -15,8 +15,9 @@ def reaching_the_store() -> Iterator[None]:
     try:
         yield
     except (OSError, TimeoutError) as error:
-        raise Unavailable(
-            "the store did not answer in time; try again",
-            reason=ErrorReason.ERROR_REASON_STORE_UNAVAILABLE,
-            retry_after=_RETRY_SECONDS,
-        ) from error
+        raise store_unavailable("the store did not answer in time; try again") from error
+
+
+def store_unavailable(message: str) -> Unavailable:
+    """STORE_UNAVAILABLE, with the time after which to try again."""
+    return Unavailable(message, reason=ErrorReason.ERROR_REASON_STORE_UNAVAILABLE, retry_after=_RETRY_SECONDS)
