@@ -1,8 +1,13 @@
 """JSON-RPC over several endpoints of one chain: the first that answers wins, one that failed is asked last for a while.
 
+So many requests are under way at a time, the others wait for their turn here, where their time does not run yet. What
+queues with an endpoint instead, or on the way to it, runs out of time and makes a healthy endpoint look like one that
+does not answer.
+
 Every request of ours may be repeated: reads change nothing, and the same raw transaction is the same transaction.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
@@ -15,6 +20,7 @@ from aiohttp import (
     ClientTimeout,
     InvalidURL,
     ServerDisconnectedError,
+    TCPConnector,
 )
 from web3 import AsyncHTTPProvider
 from web3.types import RPCEndpoint
@@ -24,6 +30,8 @@ from intentmesh.chain.errors import ChainUnavailable, EndpointError
 _log = structlog.get_logger(__name__)
 
 COOL_DOWN_SECONDS = 5.0
+# Requests to one chain at a time.
+MAX_IN_FLIGHT = 64
 # An overloaded or half-configured endpoint says these of itself: internal error, limit exceeded, method not found or
 # not supported. Another endpoint may well answer.
 _OWN_TROUBLE = frozenset({-32603, -32005, -32601, -32004})
@@ -98,18 +106,30 @@ class _Endpoint:
         if self._closed:
             raise _NoAnswerError("closed")
         if self._session is None:
-            self._session = ClientSession(timeout=self._timeout, headers=self._provider.get_request_headers())
+            self._session = ClientSession(
+                # The pool bounds what is under way: a second queue in here would count as the endpoint's own time.
+                connector=TCPConnector(limit=0),
+                timeout=self._timeout,
+                headers=self._provider.get_request_headers(),
+            )
         return self._session
 
 
 class EndpointPool:
-    """All endpoints of one chain. `clock` gives monotonic seconds."""
+    """All endpoints of one chain. Each has `timeout_seconds` for a request; `clock` gives monotonic seconds."""
 
     def __init__(
-        self, chain_id: int, urls: Sequence[str], timeout_seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        chain_id: int,
+        urls: Sequence[str],
+        timeout_seconds: float,
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._chain_id = chain_id
         self._endpoints = [_Endpoint(url, chain_id, timeout_seconds) for url in urls]
+        self._turns = asyncio.Semaphore(max_in_flight)
         self._clock = clock
 
     async def request(self, method: str, *params: object, first_error_counts: bool = False) -> object:
@@ -117,8 +137,12 @@ class EndpointPool:
 
         An endpoint that answers with an error may lag behind the others, so they are asked as well, unless
         `first_error_counts`: a revert, or the refusal of a transaction, is an answer.
-        Raises EndpointError (the last one) or ChainUnavailable.
+        Waits for its turn, for as long as the caller will. Raises EndpointError (the last one) or ChainUnavailable.
         """
+        async with self._turns:
+            return await self._request(method, params, first_error_counts=first_error_counts)
+
+    async def _request(self, method: str, params: Sequence[object], *, first_error_counts: bool) -> object:
         refusal: EndpointError | None = None
         failures: list[str] = []
         for endpoint in self._in_order():

@@ -48,6 +48,12 @@ async def build(settings: IntakeSettings) -> AsyncIterator[server.Service]:
     async with (
         ChainClients(network) as clients,
         await open_pool(settings.postgres_dsn, max_size=settings.postgres_pool_size, name="intake") as pool,
+        await open_pool(
+            settings.postgres_dsn,
+            max_size=settings.list_pool_size,
+            statement_timeout=settings.list_timeout_seconds,
+            name="intake-lists",
+        ) as lists,
         open_valkey(settings.valkey_url) as valkey,
         _announcing(valkey) as announcer,
         GroupCommit(pool, announcer) as writer,
@@ -61,7 +67,13 @@ async def build(settings: IntakeSettings) -> AsyncIterator[server.Service]:
         servicer = IntakeServicer(
             Admission(pipeline, Acceptor(pool, writer), open_orders, limiter),
             Canceller(pool, clients, chain, announcer),
-            Reader(pool, anonymous_lists=settings.anonymous_lists, delegations=lambda: policy.policy().delegations),
+            Reader(
+                pool,
+                lists,
+                list_wait=settings.list_timeout_seconds,
+                anonymous_lists=settings.anonymous_lists,
+                delegations=lambda: policy.policy().delegations,
+            ),
             limiter,
         )
 

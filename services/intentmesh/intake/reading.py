@@ -3,12 +3,15 @@
 An id is public once the order is opened on chain, so what points to the person who submitted is not for everybody.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import asyncpg
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from intentmesh.domain.errors import FieldViolation, InvalidArgument, NotFound
+from intentmesh.domain.errors import DeadlineExceeded, FieldViolation, InvalidArgument, NotFound, ResourceExhausted
 from intentmesh.domain.types import IntentId, format_intent_id, parse_address
 from intentmesh.intake.cursor import Cursor, cursor_of, token_of
 from intentmesh.rpc.access import NO_DELEGATIONS, Delegations, require_sees_intents_of, sees_intents_of
@@ -22,14 +25,32 @@ from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import ListIntentsRequest
 from intentmesh.v1.intent_pb2 import Intent
 
+# What makes a list shorter to read, the most effective first.
+_NARROWING = ("user", "statuses", "create_time_from")
+_NARROWEST = ("create_time_from", "create_time_to")
+BUSY_RETRY_SECONDS = 1.0
+
 
 class Reader:
-    """Raises the errors of asyncpg when the store is away."""
+    """Raises the errors of asyncpg when the store is away.
+
+    Lists have a pool of their own, of few connections: one that reads half the store for its page holds up other lists
+    at most. Its statement timeout is what a list may take; waiting for a turn may take `list_wait` seconds.
+    """
 
     def __init__(
-        self, pool: Pool, *, anonymous_lists: bool, delegations: Callable[[], Delegations] = lambda: NO_DELEGATIONS
+        self,
+        pool: Pool,
+        lists: Pool,
+        *,
+        list_wait: float,
+        anonymous_lists: bool,
+        delegations: Callable[[], Delegations] = lambda: NO_DELEGATIONS,
     ) -> None:
         self._pool = pool
+        self._lists = lists
+        self._list_turns = asyncio.Semaphore(lists.get_max_size())
+        self._list_wait = list_wait
         self._delegations = delegations
         self._anonymous_lists = anonymous_lists
 
@@ -44,20 +65,50 @@ class Reader:
     async def list(self, request: ListIntentsRequest, caller: Principal) -> tuple[list[Intent], str]:
         """A page, newest first, and the token of the next one ("" on the last).
 
-        Raises Unauthenticated, PermissionDenied, InvalidArgument.
+        Raises Unauthenticated, PermissionDenied, InvalidArgument, DeadlineExceeded for a list that takes too long and
+        has to be narrowed, and ResourceExhausted (OVERLOADED) where too many of those are in the way.
         """
         if not self._anonymous_lists:
             require_sees_intents_of(caller, request.user, self._delegations())
         cursor = cursor_of(request)
         size = page_size(request.page_size)
-        async with self._pool.acquire() as conn:
-            # One more than asked for tells whether there is another page.
-            rows = await intents.list_intents(conn, _filter(request), _after(cursor), size + 1)
-            page = rows[:size]
-            found = await _shown(conn, page, caller, self._delegations())
+        wanted = _filter(request)
+        async with self._list_turn():
+            try:
+                async with self._lists.acquire() as conn:
+                    # One more than asked for tells whether there is another page.
+                    rows = await intents.list_intents(conn, wanted, _after(cursor), size + 1)
+                    page = rows[:size]
+                    found = await _shown(conn, page, caller, self._delegations())
+            except asyncpg.QueryCanceledError:
+                raise _too_slow(request) from None
         if len(rows) <= size:
             return found, ""
         return found, token_of(Cursor(page[-1].created_at, page[-1].intent_id), request)
+
+    @asynccontextmanager
+    async def _list_turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._list_wait):
+                await self._list_turns.acquire()
+        except TimeoutError:
+            raise ResourceExhausted(
+                "Other lists take all there is for lists; try again.",
+                reason=ErrorReason.ERROR_REASON_OVERLOADED,
+                retry_after=BUSY_RETRY_SECONDS,
+            ) from None
+        try:
+            yield
+        finally:
+            self._list_turns.release()
+
+
+def _too_slow(request: ListIntentsRequest) -> DeadlineExceeded:
+    given = {field.name for field, _ in request.ListFields()}
+    narrow = " ".join(name for name in _NARROWING if name not in given) or " ".join(_NARROWEST)
+    return DeadlineExceeded(
+        f"The list takes too long to read; narrow it by: {narrow.replace(' ', ', ')}.", metadata={"narrow": narrow}
+    )
 
 
 async def _shown(

@@ -35,6 +35,10 @@ class IntakeSettings(ServiceSettings):
     valkey_url: str = Field(repr=False, min_length=1)
     network_file: Path
     postgres_pool_size: int = Field(10, ge=1)
+    list_pool_size: int = Field(2, ge=1)
+    """Connections for ListIntents alone, so that slow lists hold up nothing but lists."""
+    list_timeout_seconds: float = Field(2.0, gt=0)
+    """What takes longer has to be narrowed; a page that an index serves takes milliseconds."""
 
     intake_enabled: bool = True
     minimum_fill_seconds: int = Field(_POLICY.minimum_fill_seconds, ge=0)

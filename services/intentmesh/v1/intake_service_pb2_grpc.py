@@ -113,7 +113,8 @@ class IntakeServiceServicer:
 
     def ListIntents(self, request, context):
         """ListIntents lists intents, newest first, in pages. Stable under inserts: an intent that exists when the first page is read
-        appears exactly once.
+        appears exactly once. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
+        separated by spaces, that would leave less to read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -3,15 +3,16 @@
 import asyncio
 import gc
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from intentmesh.chain.client import ChainClient, ChainClients
 from intentmesh.chain.config import ChainConfig, NetworkConfig
-from intentmesh.chain.endpoints import EndpointPool
+from intentmesh.chain.endpoints import MAX_IN_FLIGHT, EndpointPool
 from intentmesh.chain.errors import ChainUnavailable, EndpointError
 from intentmesh.chain.output_settler import OutputSettler
 from intentmesh.chain.records import TransactionHash
@@ -176,6 +177,78 @@ async def test_fees__of_a_running_chain__leave_room(chain_clients: ChainClients)
     fees = await next(iter(chain_clients.all.values())).fees()
     assert fees.max_fee >= 2 * fees.base_fee
     assert fees.priority_fee >= 0
+
+
+@asynccontextmanager
+async def slow_endpoint(seconds: float, in_work: list[int]) -> AsyncIterator[str]:
+    """A healthy node that takes its time over each request; `in_work` tells how many it had at each one's beginning."""
+    running = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal running
+        asked = await request.json()
+        running += 1
+        in_work.append(running)
+        try:
+            await asyncio.sleep(seconds)
+            return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": hex(31337)})
+        finally:
+            running -= 1
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_request__far_more_at_once_than_an_endpoint_answers_in_time__wait_for_their_turn_outside_of_it() -> None:
+    in_work: list[int] = []
+    async with slow_endpoint(0.5, in_work) as url:
+        pool = EndpointPool(31337, [url], 1.2)
+        try:
+            assert await pool.request("eth_chainId") == hex(31337)
+            # For all of them the node needs longer than it may take for one.
+            answers = await asyncio.gather(*(pool.request("eth_chainId") for _ in range(300)), return_exceptions=True)
+        finally:
+            await pool.close()
+    assert answers == [hex(31337)] * 300
+    assert max(in_work) <= MAX_IN_FLIGHT
+
+
+async def test_request__waits_while_an_endpoint_fails__goes_to_the_one_that_answers() -> None:
+    in_work: list[int] = []
+    async with bad_endpoint(None) as silent, slow_endpoint(0.01, in_work) as url:
+        pool = EndpointPool(31337, [silent, url], 0.5, max_in_flight=2)
+        try:
+            began = time.monotonic()
+            answers = await asyncio.gather(*(pool.request("eth_chainId") for _ in range(40)))
+        finally:
+            await pool.close()
+    assert answers == [hex(31337)] * 40
+    # Those that wait hear of the failure and need not find out for themselves: 40 of them would take 10 s.
+    assert time.monotonic() - began < 5.0
+
+
+async def test_request__given_up_while_it_waits__leaves_its_turn_to_others() -> None:
+    in_work: list[int] = []
+    async with slow_endpoint(0.2, in_work) as url:
+        pool = EndpointPool(31337, [url], 5.0, max_in_flight=1)
+        try:
+            first, second, third = (asyncio.create_task(pool.request("eth_chainId")) for _ in range(3))
+            while not in_work:  # noqa: ASYNC110 (another task's)
+                await asyncio.sleep(0.005)
+            second.cancel()
+            first.cancel()
+            async with asyncio.timeout(5):
+                assert await third == hex(31337)
+        finally:
+            await pool.close()
 
 
 async def test_request__cancelled_at_any_moment__leaves_no_session_open() -> None:

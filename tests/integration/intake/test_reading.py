@@ -1,6 +1,11 @@
 """ValidateIntent, GetIntent, ListIntents."""
 
+import asyncio
+from typing import Any
+
+import asyncpg
 import pytest
+from intentmesh.domain.errors import MeshError
 from intentmesh.domain.types import format_address, format_intent_id
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
@@ -217,6 +222,65 @@ async def test_list_intents__on_one_machine__anyone_may(start_intake: StartIntak
         (intent_id,) = await _fill(intake, 1)
         page = await intake.stub.ListIntents(ListIntentsRequest())
         assert [intent.intent_id for intent in page.intents] == [intent_id]
+
+
+async def test_list_intents__slow_ones_all_over__cost_neither_accepts_nor_reads_and_say_what_to_narrow(
+    start_intake: StartIntake, fresh_database: str
+) -> None:
+    async with start_intake(list_timeout_seconds=1.0) as intake:
+        stored = await intake.stub.SubmitIntent(permit2_request(intake.network, make_order(intake.network.chains[0])))
+        other = await asyncpg.connect(fresh_database)
+        try:
+            # Every list waits for it; accepting does not need it.
+            holding = other.transaction()
+            await holding.start()
+            await other.execute("LOCK TABLE intent_transactions IN ACCESS EXCLUSIVE MODE")
+            lists = [
+                asyncio.create_task(_error_of(intake.stub.ListIntents(ListIntentsRequest(), metadata=OPERATOR)))
+                for _ in range(24)
+            ]
+            async with asyncio.timeout(15):
+                while not await other.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            order = make_order(intake.network.chains[0], user=OTHER)
+            request = erc3009_request(intake.network, order, key=OTHER_KEY)
+            assert (await intake.stub.SubmitIntent(request, timeout=5.0)).created
+            errors = await asyncio.gather(*lists)
+            await holding.rollback()
+        finally:
+            await other.close()
+        assert {reason_of(error) for error in errors} == {"DEADLINE_EXCEEDED", "OVERLOADED"}
+        for error in errors:
+            if reason_of(error) == "OVERLOADED":
+                assert error.retry_after
+            else:
+                assert error.metadata == {"narrow": "user statuses create_time_from"}
+                assert "narrow" in error.message
+        # And then lists are answered as ever.
+        page = await intake.stub.ListIntents(ListIntentsRequest(), metadata=OPERATOR)
+        assert stored.intent_id in [intent.intent_id for intent in page.intents]
+
+
+async def _error_of(call: Any) -> MeshError:
+    """As `refused`, for many at a time."""
+    return await refused(call)
+
+
+async def test_list_intents__too_slow_with_every_condition__says_to_narrow_the_time(
+    start_intake: StartIntake, fresh_database: str
+) -> None:
+    async with start_intake(list_timeout_seconds=0.3) as intake:
+        request = ListIntentsRequest(user=format_address(USER), statuses=[IntentStatus.INTENT_STATUS_PENDING])
+        request.create_time_from.seconds = 1
+        other = await asyncpg.connect(fresh_database)
+        try:
+            async with other.transaction():
+                await other.execute("LOCK TABLE intents IN ACCESS EXCLUSIVE MODE")
+                error = await refused(intake.stub.ListIntents(request, metadata=OPERATOR))
+        finally:
+            await other.close()
+    assert (type(error).__name__, reason_of(error)) == ("DeadlineExceeded", "DEADLINE_EXCEEDED")
+    assert error.metadata == {"narrow": "create_time_from create_time_to"}
 
 
 @pytest.mark.parametrize("token", ["x", "not a token", "A" * 66])

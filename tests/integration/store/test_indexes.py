@@ -41,6 +41,8 @@ LIST = INTENTS["list_intents"]
 CASES = [
     pytest.param("intents_by_status", LIST, (None, [4], None, None, None, None, None, 50), id="list by status"),
     pytest.param("intents_by_user", LIST, (USER, [3], None, None, None, None, None, 50), id="list by user and status"),
+    pytest.param("intents_by_user", LIST, (USER, None, None, None, None, None, None, 50), id="list by user"),
+    pytest.param("intents_by_user", LIST, (USER, None, [3], None, None, None, None, 50), id="list by user and type"),
     pytest.param("intents_open_by_user", INTENTS["open_of_users"], ([USER],), id="open intents of a user"),
     pytest.param("intents_by_age", LIST, (None, None, None, None, None, None, None, 50), id="newest first"),
     pytest.param("intent_transactions_by_hash", INTENTS["find_by_transaction"], (b"\x02" * 32,), id="by transaction"),
@@ -53,6 +55,43 @@ async def test_explain__query__is_served_by_its_index(
 ) -> None:
     used = await _nodes(filled, query, arguments)
     assert index in {node.get("Index Name") for node in used}, used
+    assert "Seq Scan" not in {node["Node Type"] for node in used}
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [(True, True, False), (True, False, False), (False, True, False), (False, False, True), (True, True, True)],
+    ids=["from and to", "from", "to", "second page", "second page of a range"],
+)
+async def test_explain__list_by_time__reads_from_where_it_begins_to_where_it_ends(
+    filled: Pool, bounds: tuple[bool, bool, bool]
+) -> None:
+    oldest, newest, (last, last_id) = (
+        await filled.fetchval("SELECT now() - interval '10 days'"),
+        await filled.fetchval("SELECT now() - interval '8 days'"),
+        await filled.fetchrow("SELECT created_at, intent_id FROM intents ORDER BY created_at LIMIT 1 OFFSET 7000"),
+    )
+    is_from, is_to, is_second = bounds
+    arguments = (
+        *(None, None, None, oldest if is_from else None, newest if is_to else None),
+        *((last, last_id) if is_second else (None, None)),
+        50,
+    )
+    (scan,) = [node for node in await _nodes(filled, LIST, arguments) if "Relation Name" in node]
+    assert (scan["Node Type"], scan["Index Name"]) == ("Index Scan", "intents_by_age")
+    # Nothing is read only to be thrown away.
+    assert "Filter" not in scan
+    assert ("created_at >=" in scan["Index Cond"]) == is_from
+    assert ("created_at <" in scan["Index Cond"]) == is_to
+    assert ("ROW(created_at" in scan["Index Cond"]) == is_second
+
+
+async def test_explain__marks_of_readers__are_removed_by_their_end(filled: Pool) -> None:
+    await filled.execute("INSERT INTO intent_watches SELECT intent_id, now() + interval '1 hour' FROM intents")
+    await filled.execute("UPDATE intent_watches SET until = now() WHERE intent_id < '\\x01'")
+    await filled.execute("ANALYZE intent_watches")
+    used = await _nodes(filled, RETENTION["remove_watches"], (500,))
+    assert "intent_watches_by_end" in {node.get("Index Name") for node in used}, used
     assert "Seq Scan" not in {node["Node Type"] for node in used}
 
 
