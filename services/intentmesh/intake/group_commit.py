@@ -1,8 +1,11 @@
 """Group commit: accepts that wait at the same time become durable in one transaction, written by one writer.
 
 Nobody is answered before the commit of the group. A group that fails for the sake of one of its members, or waits too
-long for a lock that another transaction holds, is stored again one by one, so that nobody suffers for another; a store
-that is away fails all of them, and then nothing is known to be stored (a caller that asks again finds it, if it was).
+long for a lock that another transaction holds, is stored again one by one, so that nobody suffers for another.
+
+A connection that is lost takes along the answer to what was sent on it, a commit perhaps. The group is then stored
+again on another connection, which finds what is stored and waits for what is on its way. Where there is no other
+connection the store is away: the group fails, and nobody knows what of it is stored.
 """
 
 import asyncio
@@ -48,7 +51,7 @@ _ATTEMPTS = 3
 
 _LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _HELD = "another transaction holds the order; send the same order again"
-_AWAY = "the store did not answer in time; send the same order again"
+_AWAY = "the store did not answer in time, and the order may be stored; send the same order again"
 
 
 @dataclass(slots=True)
@@ -75,6 +78,8 @@ class Accept:
     request: tuple[RequestKey, RequestIdUse] | None = None
     # The same submission by others at the same time.
     followers: list[Done] = field(default_factory=list)
+    # It was sent to the store, and the answer was lost.
+    in_doubt: bool = False
 
     def finish(self, outcome: Outcome) -> None:
         """Tells everybody who waits for it."""
@@ -219,13 +224,21 @@ class GroupCommit:
 
     async def _store(self, group: Sequence[Accept]) -> list[Outcome]:
         """The outcome of each member, all of it committed. Raises Unavailable where the store is away."""
-        try:
-            return await self._store_at(await self._connection.get(), group)
-        except Exception as error:
-            if not self._connection.is_lost(error):
-                raise
-            await self._connection.drop()
-            raise store_unavailable(_AWAY) from error
+        while True:
+            is_sent = False
+            try:
+                conn = await self._connection.get()
+                is_sent = True
+                return await self._store_at(conn, group)
+            except Exception as error:
+                if not self._connection.is_lost(error):
+                    raise
+                log.warning("store_lost", size=len(group), error=repr(error))
+                await self._connection.drop()
+                if not is_sent or any(accept.in_doubt for accept in group):
+                    raise store_unavailable(_AWAY) from error
+            for accept in group:
+                accept.in_doubt = True
 
     async def _store_at(self, conn: Connection, group: Sequence[Accept]) -> list[Outcome]:
         asked = {accept.request[0]: accept.request[1] for accept in group if accept.request is not None}
@@ -245,9 +258,10 @@ async def _insert(conn: Connection, group: Sequence[Accept]) -> list[Outcome]:
     standing = await admission.standing_of(conn, [accept.new.intent_id for accept in missing])
     keys = {accept.new.intent_id: key for accept in missing if (key := _nonce_key(accept.new)) is not None}
     holders = await admission.nonce_holders(conn, list(keys.values()))
+    ours = await _stored_unheard(conn, [accept for accept in missing if accept.in_doubt])
     return [
         _created(accept)
-        if accept.new.intent_id in stored
+        if accept.new.intent_id in stored or accept.new.intent_id in ours
         else _found_or_refused(accept, standing, holders, keys.get(accept.new.intent_id))
         for accept in group
     ]
@@ -272,6 +286,18 @@ async def _insert_with_request_ids(
     if in_vain:
         await admission.give_up_request_ids(conn, in_vain)
     return [outcomes.get(accept.new.intent_id) or refusal([request_id_reused()]) for accept in group]
+
+
+async def _stored_unheard(conn: Connection, group: Sequence[Accept]) -> set[IntentId]:
+    """Whose first event is the one that was sent from here; those of others have another trace and time."""
+    if not group:
+        return set()
+    events = await admission.first_events(conn, [accept.new.intent_id for accept in group])
+    return {
+        accept.new.intent_id
+        for accept in group
+        if (event := events.get(accept.new.intent_id)) is not None and IntentEvent.FromString(event) == accept.event
+    }
 
 
 def _created(accept: Accept) -> Acceptance:

@@ -30,6 +30,10 @@ SELECT intent_id FROM stored;
 -- Where some intents stand.
 SELECT intent_id, status, sequence FROM intents WHERE intent_id = ANY($1::bytea[]);
 
+-- name: first_events
+-- What some intents were stored with.
+SELECT intent_id, payload FROM intent_events WHERE intent_id = ANY($1::bytea[]) AND sequence = 1;
+
 -- name: nonce_holders
 -- The intents that hold some Permit2 nonces; the predicate is that of the unique index.
 SELECT asked.place, i.intent_id
