@@ -82,7 +82,7 @@ async def build(settings: IntakeSettings) -> AsyncIterator[server.Service]:
             add=add,
             service_names=(SERVICE_NAME,),
             background=tuple(background),
-            checks={"store": store_answers},
+            checks={"store": store_answers, "writer": writer.check},
         )
 
 

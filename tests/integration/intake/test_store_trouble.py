@@ -6,10 +6,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from intentmesh.domain.convert import order_from_proto
 from intentmesh.domain.types import IntentId
 from intentmesh.embedded.postgres import Dsn
+from intentmesh.intake import group_commit
+from intentmesh.intake.bootstrap import SERVICE_NAME
+from intentmesh.intake.group_commit import GroupCommit
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest, SubmitIntentResult
 
@@ -103,6 +108,33 @@ async def test_lost_connection__store_stays_away__says_to_send_the_same_order_ag
         (again,) = await _submit(intake, [request])
         assert again.HasField("accepted"), again.refused
         assert not again.accepted.created
+
+
+async def test_writer__dies__callers_are_told_and_health_shows_it_until_it_is_back(
+    start_intake: StartIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing is known that kills it, so a bug is put in.
+    monkeypatch.setattr(group_commit, "REST_SECONDS", 0.5)
+    async with start_intake(health_interval_seconds=0.02, **FROM_MEMORY) as intake:
+        await _submit(intake, small_orders(intake.network, 1))
+        requests = small_orders(intake.network, 5)
+        await _until_health_is(intake, health_pb2.HealthCheckResponse.SERVING)
+        with monkeypatch.context() as bug:
+            bug.setattr(GroupCommit, "_take_group", lambda _: 1 / 0)
+            async with asyncio.timeout(PROMPT_SECONDS):
+                results = await _submit(intake, requests)
+        assert {result.refused.reason for result in results} == {ErrorReason.ERROR_REASON_STORE_UNAVAILABLE}
+        await _until_health_is(intake, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await _until_health_is(intake, health_pb2.HealthCheckResponse.SERVING)
+        assert [result.accepted.created for result in await _submit(intake, requests)] == [True] * 5
+
+
+async def _until_health_is(intake: Intake, status: int) -> None:
+    async with grpc.aio.insecure_channel(intake.target) as channel, asyncio.timeout(PROMPT_SECONDS):
+        stub = health_pb2_grpc.HealthStub(channel)
+        async for told in stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE_NAME)):
+            if told.status == status:
+                return
 
 
 async def _submit(intake: Intake, requests: Sequence[SubmitIntentRequest]) -> list[SubmitIntentResult]:
