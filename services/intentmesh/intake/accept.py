@@ -29,7 +29,7 @@ _ANY_TIME = datetime.fromtimestamp(0, UTC)
 
 
 class Acceptor:
-    """Raises the errors of asyncpg when the store is away; nothing is stored then, or the whole of it."""
+    """Raises the errors of asyncpg when the store is away."""
 
     def __init__(self, pool: Pool, writer: GroupCommit, clock: Callable[[], float] = time.time) -> None:
         self._pool = pool

@@ -39,6 +39,7 @@ def refused(error: Exception) -> pb.Refusal:
         message=told.message,
         field_violations=field_violations(told.violations),
         retry_after_ms=0 if told.retry_after is None else int(told.retry_after * 1000),
+        metadata=told.metadata,
     )
 
 

@@ -94,7 +94,7 @@ async def build(settings: IntakeSettings) -> AsyncIterator[server.Service]:
             add=add,
             service_names=(SERVICE_NAME,),
             background=tuple(background),
-            checks={"store": store_answers},
+            checks={"store": store_answers, "writer": writer.check},
             count_refused=servicer.count_refused,
         )
 

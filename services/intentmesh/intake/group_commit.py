@@ -1,11 +1,15 @@
 """Group commit: accepts that wait at the same time become durable in one transaction, written by one writer.
 
 Nobody is answered before the commit of the group. A group that fails for the sake of one of its members, or waits too
-long for a lock that another transaction holds, is stored again one by one, so that nobody suffers for another; a store
-that is away fails all of them, and then nothing is known to be stored (a caller that asks again finds it, if it was).
+long for a lock that another transaction holds, is stored again one by one, so that nobody suffers for another.
+
+A connection that is lost takes along the answer to what was sent on it, a commit perhaps. The group is then stored
+again on another connection, which finds what is stored and waits for what is on its way. Where there is no other
+connection the store is away: the group fails, and nobody knows what of it is stored.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,6 +28,7 @@ from intentmesh.intake.findings import duplicate_nonce, refusal, request_id_reus
 from intentmesh.intake.metrics import GROUP_SECONDS, GROUP_SIZE
 from intentmesh.intake.store_errors import store_unavailable
 from intentmesh.intake.writer_connection import LOCK_SECONDS, WriterConnection
+from intentmesh.rpc.metrics import BACKGROUND_FAILURES
 from intentmesh.store import admission
 from intentmesh.store.admission import NonceKey, RequestKey, Standing
 from intentmesh.store.intents import NewIntent, RequestIdUse
@@ -45,10 +50,14 @@ MAX_GROUP = 512
 MAX_WAITING = 20_000
 _RETRY_SECONDS = 1.0
 _ATTEMPTS = 3
+# How long a writer that died rests before it begins anew: longer than health is looked at, so that it shows.
+REST_SECONDS = 5.0
+_NAME = "group commit"
 
 _LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _HELD = "another transaction holds the order; send the same order again"
-_AWAY = "the store did not answer in time; send the same order again"
+_DEAD = "the intake cannot store orders at the moment; send the same order again"
+_AWAY = "the store did not answer in time, and the order may be stored; send the same order again"
 
 
 @dataclass(slots=True)
@@ -67,7 +76,7 @@ Done = Callable[[Outcome], None]
 
 @dataclass(slots=True)
 class Accept:
-    """One intent on its way into the store. `done` is called once, after the commit; it must not raise."""
+    """One intent on its way into the store. `done` is called once, after the commit."""
 
     new: NewIntent
     event: IntentEvent
@@ -75,30 +84,43 @@ class Accept:
     request: tuple[RequestKey, RequestIdUse] | None = None
     # The same submission by others at the same time.
     followers: list[Done] = field(default_factory=list)
+    # It was sent to the store, and the answer was lost.
+    in_doubt: bool = False
 
     def finish(self, outcome: Outcome) -> None:
-        """Tells everybody who waits for it."""
-        self.done(outcome)
+        """Tells everybody who waits for it. Never raises."""
+        _tell(self.done, outcome)
         if isinstance(outcome, Acceptance) and outcome.created:
             outcome = Acceptance(outcome.intent_id, outcome.status, outcome.sequence, created=False)
         for done in self.followers:
-            done(outcome)
+            _tell(done, outcome)
+
+
+def _tell(done: Done, outcome: Outcome) -> None:
+    try:
+        done(outcome)
+    except Exception as error:  # a bug of the one who waits, which others shall not wait for
+        log.exception("outcome_not_told", error=repr(error))
 
 
 class GroupCommit:
     """The one writer of a process. Use as a context manager; leaving it writes what waits."""
 
     def __init__(self, pool: Pool, announcer: Announcer) -> None:
-        self._pool = pool
         self._announcer = announcer
         self._waiting: deque[Accept] = deque()
+        # Taken by the writer, and not told yet.
+        self._in_hand: Sequence[Accept] = ()
         self._woken = asyncio.Event()
         self._closing = False
         self._connection = WriterConnection(pool)
         self._writer: asyncio.Task[None] | None = None
+        self._rests = False
 
     async def __aenter__(self) -> Self:
-        self._writer = asyncio.create_task(self._write(), name="group commit")
+        BACKGROUND_FAILURES.labels(_NAME)
+        self._writer = asyncio.create_task(self._keep_writing(), name=_NAME)
+        self._writer.add_done_callback(lambda _: self._refuse_all())
         return self
 
     async def __aexit__(
@@ -107,11 +129,26 @@ class GroupCommit:
         self._closing = True
         self._woken.set()
         if self._writer is not None:
-            await self._writer
+            await asyncio.wait([self._writer])
         await self._connection.give_back()
 
+    async def check(self) -> None:
+        """Health check: raises RuntimeError while nobody writes."""
+        if not self._is_writing:
+            raise RuntimeError("the writer died")
+
+    @property
+    def _is_writing(self) -> bool:
+        # Before it was entered, what is added waits.
+        return not self._rests and (self._writer is None or not self._writer.done())
+
     def add(self, accept: Accept) -> None:
-        """Hands an accept to the writer. Raises ResourceExhausted OVERLOADED when too many wait."""
+        """Hands an accept to the writer.
+
+        Raises ResourceExhausted OVERLOADED when too many wait, and Unavailable STORE_UNAVAILABLE when nobody writes.
+        """
+        if not self._is_writing:
+            raise store_unavailable(_DEAD)
         if len(self._waiting) >= MAX_WAITING:
             raise ResourceExhausted(
                 "The intake has more orders at hand than it can store; try again in a moment.",
@@ -120,6 +157,36 @@ class GroupCommit:
             )
         self._waiting.append(accept)
         self._woken.set()
+
+    async def _keep_writing(self) -> None:
+        """Until it is closed. Whatever kills the writer is a bug: those who wait hear of it, and health shows it."""
+        while True:
+            try:
+                await self._write()
+            except Exception as error:
+                BACKGROUND_FAILURES.labels(_NAME).inc()
+                log.exception("writer_died", error=repr(error), waiting=len(self._in_hand) + len(self._waiting))
+            else:
+                return
+            self._rests = True
+            self._refuse_all()
+            await self._connection.drop()
+            await self._closed_within(REST_SECONDS)
+            self._rests = False
+
+    def _refuse_all(self) -> None:
+        refused = [*self._in_hand, *self._waiting]
+        self._in_hand = ()
+        self._waiting.clear()
+        for accept in refused:
+            accept.finish(store_unavailable(_AWAY))
+
+    async def _closed_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._closing:
+                    self._woken.clear()
+                    await self._woken.wait()
 
     async def _write(self) -> None:
         last_size = 0
@@ -132,9 +199,9 @@ class GroupCommit:
                 continue
             if 1 < last_size < _COMPANY and len(self._waiting) < _COMPANY:
                 await asyncio.sleep(LINGER_SECONDS)
-            group = self._take_group()
-            last_size = len(group)
-            await self._commit(group)
+            self._in_hand = self._take_group()
+            last_size = len(self._in_hand)
+            await self._commit(self._in_hand)
 
     def _take_group(self) -> list[Accept]:
         """Distinct intents and request ids; what repeats one shares its outcome, or waits for the next group."""
@@ -155,19 +222,17 @@ class GroupCommit:
         self._waiting.extendleft(reversed(later))
         return list(group.values())
 
-    async def _commit(self, group: list[Accept]) -> None:
+    async def _commit(self, group: Sequence[Accept]) -> None:
         GROUP_SIZE.observe(len(group))
         with GROUP_SECONDS.time():
             outcomes = await self._outcomes(group)
-        self._announcer.announce(
-            [
-                accept.event
-                for accept, outcome in zip(group, outcomes, strict=True)
-                if isinstance(outcome, Acceptance) and outcome.created
-            ]
-        )
-        for accept, outcome in zip(group, outcomes, strict=True):
+        told = list(zip(group, outcomes, strict=True))
+        self._in_hand = ()
+        for accept, outcome in told:
             accept.finish(outcome)
+        self._announcer.announce(
+            [accept.event for accept, outcome in told if isinstance(outcome, Acceptance) and outcome.created]
+        )
 
     async def _outcomes(self, group: Sequence[Accept]) -> list[Outcome]:
         try:
@@ -219,13 +284,21 @@ class GroupCommit:
 
     async def _store(self, group: Sequence[Accept]) -> list[Outcome]:
         """The outcome of each member, all of it committed. Raises Unavailable where the store is away."""
-        try:
-            return await self._store_at(await self._connection.get(), group)
-        except Exception as error:
-            if not self._connection.is_lost(error):
-                raise
-            await self._connection.drop()
-            raise store_unavailable(_AWAY) from error
+        while True:
+            is_sent = False
+            try:
+                conn = await self._connection.get()
+                is_sent = True
+                return await self._store_at(conn, group)
+            except Exception as error:
+                if not self._connection.is_lost(error):
+                    raise
+                log.warning("store_lost", size=len(group), error=repr(error))
+                await self._connection.drop()
+                if not is_sent or any(accept.in_doubt for accept in group):
+                    raise store_unavailable(_AWAY) from error
+            for accept in group:
+                accept.in_doubt = True
 
     async def _store_at(self, conn: Connection, group: Sequence[Accept]) -> list[Outcome]:
         asked = {accept.request[0]: accept.request[1] for accept in group if accept.request is not None}
@@ -245,9 +318,10 @@ async def _insert(conn: Connection, group: Sequence[Accept]) -> list[Outcome]:
     standing = await admission.standing_of(conn, [accept.new.intent_id for accept in missing])
     keys = {accept.new.intent_id: key for accept in missing if (key := _nonce_key(accept.new)) is not None}
     holders = await admission.nonce_holders(conn, list(keys.values()))
+    ours = await _stored_unheard(conn, [accept for accept in missing if accept.in_doubt])
     return [
         _created(accept)
-        if accept.new.intent_id in stored
+        if accept.new.intent_id in stored or accept.new.intent_id in ours
         else _found_or_refused(accept, standing, holders, keys.get(accept.new.intent_id))
         for accept in group
     ]
@@ -272,6 +346,18 @@ async def _insert_with_request_ids(
     if in_vain:
         await admission.give_up_request_ids(conn, in_vain)
     return [outcomes.get(accept.new.intent_id) or refusal([request_id_reused()]) for accept in group]
+
+
+async def _stored_unheard(conn: Connection, group: Sequence[Accept]) -> set[IntentId]:
+    """Whose first event is the one that was sent from here; those of others have another trace and time."""
+    if not group:
+        return set()
+    events = await admission.first_events(conn, [accept.new.intent_id for accept in group])
+    return {
+        accept.new.intent_id
+        for accept in group
+        if (event := events.get(accept.new.intent_id)) is not None and IntentEvent.FromString(event) == accept.event
+    }
 
 
 def _created(accept: Accept) -> Acceptance:

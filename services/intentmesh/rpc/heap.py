@@ -1,4 +1,8 @@
-"""What the C allocator holds, as metrics: a process leaks where `used` grows, and is fragmented where `free` does."""
+"""What the C allocator holds, as metrics, for what gRPC and other code in C takes from it.
+
+Such code leaks where `used` grows and RSS with it; the heap is fragmented where `free` grows. Small Python objects are
+not in it: Python maps their arenas itself, so that a leak of those shows in RSS alone.
+"""
 
 import ctypes
 from collections.abc import Callable, Iterator

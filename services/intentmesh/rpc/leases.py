@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from intentmesh.rpc.metrics import RATE_LIMITER_FALLBACKS, RATE_LIMITER_LEASES
 
@@ -200,9 +199,14 @@ class LeasedTokens:
             while self._asked:
                 keys = list(self._asked)[:_KEYS_AT_A_TIME]
                 asked = {key: self._asked.pop(key) for key in keys}
-                await self._ask_valkey(asked)
-                for waiting in asked.values():
-                    waiting.done.set_result(None)
+                try:
+                    await self._ask_valkey(asked)
+                except Exception as error:  # noqa: BLE001 (whatever it is, those who wait can count alone)
+                    self._rests_until = self._clock() + FALLBACK_SECONDS
+                    log.warning("rate_limiter_degraded", error=repr(error), seconds=FALLBACK_SECONDS)
+                finally:
+                    for waiting in asked.values():
+                        waiting.done.set_result(None)
         finally:
             self._asking = None
 
@@ -213,13 +217,8 @@ class LeasedTokens:
         for key, waiting in asked.items():
             limit = waiting.limit
             arguments += (limit.amount, limit.seconds * 1000, max(waiting.wanted, limit.portion), owed[key])
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                answers = await self._script(keys=[_PREFIX + key for key in asked], args=arguments)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._rests_until = self._clock() + FALLBACK_SECONDS
-            log.warning("rate_limiter_degraded", error=repr(error), seconds=FALLBACK_SECONDS)
-            return
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            answers = await self._script(keys=[_PREFIX + key for key in asked], args=arguments)
         RATE_LIMITER_LEASES.inc()
         for place, (key, window) in enumerate(windows.items()):
             granted, used, left_ms = answers[3 * place : 3 * place + 3]

@@ -101,6 +101,12 @@ async def standing_of(conn: Connection, ids: Sequence[IntentId]) -> dict[IntentI
     return {IntentId(record[0]): Standing(record[1], record[2]) for record in records}
 
 
+async def first_events(conn: Connection, ids: Sequence[IntentId]) -> dict[IntentId, bytes]:
+    """The serialised event that each intent was stored with, of those that are stored."""
+    records = await conn.fetch(_SQL["first_events"], ids)
+    return {IntentId(record[0]): record[1] for record in records}
+
+
 async def nonce_holders(conn: Connection, keys: Sequence[NonceKey]) -> dict[NonceKey, IntentId]:
     """Which intents hold these nonces."""
     records = await conn.fetch(

@@ -174,7 +174,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     An endpoint of the chain did not answer in time. Nothing was stored. Metadata: chain_id.
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 161
-    """The store did not answer in time. Nothing was stored."""
+    """The store did not answer in time. Where an order was submitted it may be stored all the same: send the same order again, which
+    finds it then. One signed anew would be another intent.
+    """
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 162
     """Another service of the mesh did not answer in time. Metadata: service."""
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 163
@@ -342,7 +344,9 @@ ERROR_REASON_CHAIN_UNAVAILABLE: ErrorReason.ValueType  # 160
 An endpoint of the chain did not answer in time. Nothing was stored. Metadata: chain_id.
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 161
-"""The store did not answer in time. Nothing was stored."""
+"""The store did not answer in time. Where an order was submitted it may be stored all the same: send the same order again, which
+finds it then. One signed anew would be another intent.
+"""
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 162
 """Another service of the mesh did not answer in time. Metadata: service."""
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 163

@@ -30,7 +30,7 @@ from intentmesh.v1 import intent_pb2 as intentmesh_dot_v1_dot_intent__pb2
 from intentmesh.v1 import order_pb2 as intentmesh_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"intentmesh/v1/intake_service.proto\x12\rintentmesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/rpc/error_details.proto\x1a\x19intentmesh/v1/error.proto\x1a\x1aintentmesh/v1/intent.proto\x1a\x19intentmesh/v1/order.proto\"\xbf\x01\n\x13SubmitIntentRequest\x12+\n\x05order\x18\x01 \x01(\x0b\x32\x14.intentmesh.v1.OrderB\x06\xbaH\x03\xc8\x01\x01\x12\x1d\n\tsignature\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x10\x01\x18\x80 \x12\x33\n\x04type\x18\x03 \x01(\x0e\x32\x19.intentmesh.v1.IntentTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x13\xbaH\x10r\x0e\x18@2\n^[^\\x00]*$\"y\n\x14SubmitIntentResponse\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.intentmesh.v1.IntentStatus\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\"S\n\x14SubmitIntentsRequest\x12;\n\x05items\x18\x01 \x03(\x0b\x32\x1f.intentmesh.v1.SubmitIntentItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\"W\n\x10SubmitIntentItem\x12\x0f\n\x07item_id\x18\x01 \x01(\x04\x12\x32\n\x06intent\x18\x02 \x01(\x0b\x32\".intentmesh.v1.SubmitIntentRequest\"K\n\x15SubmitIntentsResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.intentmesh.v1.SubmitIntentResult\"\x93\x01\n\x12SubmitIntentResult\x12\x0f\n\x07item_id\x18\x01 \x01(\x04\x12\x37\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32#.intentmesh.v1.SubmitIntentResponseH\x00\x12)\n\x07refused\x18\x03 \x01(\x0b\x32\x16.intentmesh.v1.RefusalH\x00\x42\x08\n\x06result\"\xad\x01\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.intentmesh.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12?\n\x10\x66ield_violations\x18\x04 \x03(\x0b\x32%.google.rpc.BadRequest.FieldViolation\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\r\"S\n\x15ValidateIntentRequest\x12:\n\x06intent\x18\x01 \x01(\x0b\x32\".intentmesh.v1.SubmitIntentRequestB\x06\xbaH\x03\xc8\x01\x01\"Y\n\x16ValidateIntentResponse\x12,\n\nviolations\x18\x01 \x03(\x0b\x32\x18.intentmesh.v1.Violation\x12\x11\n\tintent_id\x18\x02 \x01(\t\"W\n\tViolation\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.intentmesh.v1.ErrorReason\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"x\n\x13\x43\x61ncelIntentRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\x12\x1d\n\tsignature\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x10@\x18\x80 \x12\x13\n\x0bvalid_until\x18\x03 \x01(\x04\"\xb7\x01\n\x14\x43\x61ncelIntentResponse\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.intentmesh.v1.IntentStatus\x12)\n\x05phase\x18\x02 \x01(\x0e\x32\x1a.intentmesh.v1.IntentPhase\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x35\n\x0cinvalidation\x18\x04 \x01(\x0b\x32\x1f.intentmesh.v1.InvalidationCall\">\n\x10InvalidationCall\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\x04\x12\n\n\x02to\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"A\n\x10GetIntentRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\":\n\x11GetIntentResponse\x12%\n\x06intent\x18\x01 \x01(\x0b\x32\x15.intentmesh.v1.Intent\"\xe3\x02\n\x12ListIntentsRequest\x12+\n\x04user\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^(0x[0-9a-fA-F]{40})?$\x12>\n\x08statuses\x18\x02 \x03(\x0e\x32\x1b.intentmesh.v1.IntentStatusB\x0f\xbaH\x0c\x92\x01\t\x10\x06\"\x05\x82\x01\x02\x10\x01\x12\x39\n\x05types\x18\x03 \x03(\x0e\x32\x19.intentmesh.v1.IntentTypeB\x0f\xbaH\x0c\x92\x01\t\x10\x03\"\x05\x82\x01\x02\x10\x01\x12\x34\n\x10\x63reate_time_from\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reate_time_to\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"V\n\x13ListIntentsResponse\x12&\n\x07intents\x18\x01 \x03(\x0b\x32\x15.intentmesh.v1.Intent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa6\x04\n\rIntakeService\x12W\n\x0cSubmitIntent\x12\".intentmesh.v1.SubmitIntentRequest\x1a#.intentmesh.v1.SubmitIntentResponse\x12^\n\rSubmitIntents\x12#.intentmesh.v1.SubmitIntentsRequest\x1a$.intentmesh.v1.SubmitIntentsResponse(\x01\x30\x01\x12]\n\x0eValidateIntent\x12$.intentmesh.v1.ValidateIntentRequest\x1a%.intentmesh.v1.ValidateIntentResponse\x12W\n\x0c\x43\x61ncelIntent\x12\".intentmesh.v1.CancelIntentRequest\x1a#.intentmesh.v1.CancelIntentResponse\x12N\n\tGetIntent\x12\x1f.intentmesh.v1.GetIntentRequest\x1a .intentmesh.v1.GetIntentResponse\x12T\n\x0bListIntents\x12!.intentmesh.v1.ListIntentsRequest\x1a\".intentmesh.v1.ListIntentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"intentmesh/v1/intake_service.proto\x12\rintentmesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/rpc/error_details.proto\x1a\x19intentmesh/v1/error.proto\x1a\x1aintentmesh/v1/intent.proto\x1a\x19intentmesh/v1/order.proto\"\xbf\x01\n\x13SubmitIntentRequest\x12+\n\x05order\x18\x01 \x01(\x0b\x32\x14.intentmesh.v1.OrderB\x06\xbaH\x03\xc8\x01\x01\x12\x1d\n\tsignature\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x10\x01\x18\x80 \x12\x33\n\x04type\x18\x03 \x01(\x0e\x32\x19.intentmesh.v1.IntentTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x13\xbaH\x10r\x0e\x18@2\n^[^\\x00]*$\"y\n\x14SubmitIntentResponse\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.intentmesh.v1.IntentStatus\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\"S\n\x14SubmitIntentsRequest\x12;\n\x05items\x18\x01 \x03(\x0b\x32\x1f.intentmesh.v1.SubmitIntentItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\"W\n\x10SubmitIntentItem\x12\x0f\n\x07item_id\x18\x01 \x01(\x04\x12\x32\n\x06intent\x18\x02 \x01(\x0b\x32\".intentmesh.v1.SubmitIntentRequest\"K\n\x15SubmitIntentsResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.intentmesh.v1.SubmitIntentResult\"\x93\x01\n\x12SubmitIntentResult\x12\x0f\n\x07item_id\x18\x01 \x01(\x04\x12\x37\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32#.intentmesh.v1.SubmitIntentResponseH\x00\x12)\n\x07refused\x18\x03 \x01(\x0b\x32\x16.intentmesh.v1.RefusalH\x00\x42\x08\n\x06result\"\x96\x02\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.intentmesh.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12?\n\x10\x66ield_violations\x18\x04 \x03(\x0b\x32%.google.rpc.BadRequest.FieldViolation\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\r\x12\x36\n\x08metadata\x18\x06 \x03(\x0b\x32$.intentmesh.v1.Refusal.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x15ValidateIntentRequest\x12:\n\x06intent\x18\x01 \x01(\x0b\x32\".intentmesh.v1.SubmitIntentRequestB\x06\xbaH\x03\xc8\x01\x01\"Y\n\x16ValidateIntentResponse\x12,\n\nviolations\x18\x01 \x03(\x0b\x32\x18.intentmesh.v1.Violation\x12\x11\n\tintent_id\x18\x02 \x01(\t\"W\n\tViolation\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.intentmesh.v1.ErrorReason\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"x\n\x13\x43\x61ncelIntentRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\x12\x1d\n\tsignature\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x10@\x18\x80 \x12\x13\n\x0bvalid_until\x18\x03 \x01(\x04\"\xb7\x01\n\x14\x43\x61ncelIntentResponse\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.intentmesh.v1.IntentStatus\x12)\n\x05phase\x18\x02 \x01(\x0e\x32\x1a.intentmesh.v1.IntentPhase\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x35\n\x0cinvalidation\x18\x04 \x01(\x0b\x32\x1f.intentmesh.v1.InvalidationCall\">\n\x10InvalidationCall\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\x04\x12\n\n\x02to\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"A\n\x10GetIntentRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\":\n\x11GetIntentResponse\x12%\n\x06intent\x18\x01 \x01(\x0b\x32\x15.intentmesh.v1.Intent\"\xe3\x02\n\x12ListIntentsRequest\x12+\n\x04user\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^(0x[0-9a-fA-F]{40})?$\x12>\n\x08statuses\x18\x02 \x03(\x0e\x32\x1b.intentmesh.v1.IntentStatusB\x0f\xbaH\x0c\x92\x01\t\x10\x06\"\x05\x82\x01\x02\x10\x01\x12\x39\n\x05types\x18\x03 \x03(\x0e\x32\x19.intentmesh.v1.IntentTypeB\x0f\xbaH\x0c\x92\x01\t\x10\x03\"\x05\x82\x01\x02\x10\x01\x12\x34\n\x10\x63reate_time_from\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reate_time_to\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"V\n\x13ListIntentsResponse\x12&\n\x07intents\x18\x01 \x03(\x0b\x32\x15.intentmesh.v1.Intent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa6\x04\n\rIntakeService\x12W\n\x0cSubmitIntent\x12\".intentmesh.v1.SubmitIntentRequest\x1a#.intentmesh.v1.SubmitIntentResponse\x12^\n\rSubmitIntents\x12#.intentmesh.v1.SubmitIntentsRequest\x1a$.intentmesh.v1.SubmitIntentsResponse(\x01\x30\x01\x12]\n\x0eValidateIntent\x12$.intentmesh.v1.ValidateIntentRequest\x1a%.intentmesh.v1.ValidateIntentResponse\x12W\n\x0c\x43\x61ncelIntent\x12\".intentmesh.v1.CancelIntentRequest\x1a#.intentmesh.v1.CancelIntentResponse\x12N\n\tGetIntent\x12\x1f.intentmesh.v1.GetIntentRequest\x1a .intentmesh.v1.GetIntentResponse\x12T\n\x0bListIntents\x12!.intentmesh.v1.ListIntentsRequest\x1a\".intentmesh.v1.ListIntentsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITINTENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\020r\016\030@2\n^[^\\x00]*$'
   _globals['_SUBMITINTENTSREQUEST'].fields_by_name['items']._loaded_options = None
   _globals['_SUBMITINTENTSREQUEST'].fields_by_name['items']._serialized_options = b'\272H\010\222\001\005\010\001\020\200\002'
+  _globals['_REFUSAL_METADATAENTRY']._loaded_options = None
+  _globals['_REFUSAL_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_VALIDATEINTENTREQUEST'].fields_by_name['intent']._loaded_options = None
   _globals['_VALIDATEINTENTREQUEST'].fields_by_name['intent']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CANCELINTENTREQUEST'].fields_by_name['intent_id']._loaded_options = None
@@ -78,27 +80,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITINTENTRESULT']._serialized_start=798
   _globals['_SUBMITINTENTRESULT']._serialized_end=945
   _globals['_REFUSAL']._serialized_start=948
-  _globals['_REFUSAL']._serialized_end=1121
-  _globals['_VALIDATEINTENTREQUEST']._serialized_start=1123
-  _globals['_VALIDATEINTENTREQUEST']._serialized_end=1206
-  _globals['_VALIDATEINTENTRESPONSE']._serialized_start=1208
-  _globals['_VALIDATEINTENTRESPONSE']._serialized_end=1297
-  _globals['_VIOLATION']._serialized_start=1299
-  _globals['_VIOLATION']._serialized_end=1386
-  _globals['_CANCELINTENTREQUEST']._serialized_start=1388
-  _globals['_CANCELINTENTREQUEST']._serialized_end=1508
-  _globals['_CANCELINTENTRESPONSE']._serialized_start=1511
-  _globals['_CANCELINTENTRESPONSE']._serialized_end=1694
-  _globals['_INVALIDATIONCALL']._serialized_start=1696
-  _globals['_INVALIDATIONCALL']._serialized_end=1758
-  _globals['_GETINTENTREQUEST']._serialized_start=1760
-  _globals['_GETINTENTREQUEST']._serialized_end=1825
-  _globals['_GETINTENTRESPONSE']._serialized_start=1827
-  _globals['_GETINTENTRESPONSE']._serialized_end=1885
-  _globals['_LISTINTENTSREQUEST']._serialized_start=1888
-  _globals['_LISTINTENTSREQUEST']._serialized_end=2243
-  _globals['_LISTINTENTSRESPONSE']._serialized_start=2245
-  _globals['_LISTINTENTSRESPONSE']._serialized_end=2331
-  _globals['_INTAKESERVICE']._serialized_start=2334
-  _globals['_INTAKESERVICE']._serialized_end=2884
+  _globals['_REFUSAL']._serialized_end=1226
+  _globals['_REFUSAL_METADATAENTRY']._serialized_start=1179
+  _globals['_REFUSAL_METADATAENTRY']._serialized_end=1226
+  _globals['_VALIDATEINTENTREQUEST']._serialized_start=1228
+  _globals['_VALIDATEINTENTREQUEST']._serialized_end=1311
+  _globals['_VALIDATEINTENTRESPONSE']._serialized_start=1313
+  _globals['_VALIDATEINTENTRESPONSE']._serialized_end=1402
+  _globals['_VIOLATION']._serialized_start=1404
+  _globals['_VIOLATION']._serialized_end=1491
+  _globals['_CANCELINTENTREQUEST']._serialized_start=1493
+  _globals['_CANCELINTENTREQUEST']._serialized_end=1613
+  _globals['_CANCELINTENTRESPONSE']._serialized_start=1616
+  _globals['_CANCELINTENTRESPONSE']._serialized_end=1799
+  _globals['_INVALIDATIONCALL']._serialized_start=1801
+  _globals['_INVALIDATIONCALL']._serialized_end=1863
+  _globals['_GETINTENTREQUEST']._serialized_start=1865
+  _globals['_GETINTENTREQUEST']._serialized_end=1930
+  _globals['_GETINTENTRESPONSE']._serialized_start=1932
+  _globals['_GETINTENTRESPONSE']._serialized_end=1990
+  _globals['_LISTINTENTSREQUEST']._serialized_start=1993
+  _globals['_LISTINTENTSREQUEST']._serialized_end=2348
+  _globals['_LISTINTENTSRESPONSE']._serialized_start=2350
+  _globals['_LISTINTENTSRESPONSE']._serialized_end=2436
+  _globals['_INTAKESERVICE']._serialized_start=2439
+  _globals['_INTAKESERVICE']._serialized_end=2989
 # @@protoc_insertion_point(module_scope)

@@ -186,11 +186,32 @@ class Refusal(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     FIELD_VIOLATIONS_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     code: _builtins.int
     """The google.rpc.Code that SubmitIntent would have answered."""
     reason: _error_pb2.ErrorReason.ValueType
@@ -199,6 +220,10 @@ class Refusal(_message.Message):
     """How long to wait before trying again; 0 where waiting does not help."""
     @_builtins.property
     def field_violations(self) -> _containers.RepeatedCompositeFieldContainer[_error_details_pb2.BadRequest.FieldViolation]: ...
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the reason promises to carry: the ErrorInfo metadata of SubmitIntent."""
+
     def __init__(
         self,
         *,
@@ -207,10 +232,11 @@ class Refusal(_message.Message):
         message: _builtins.str = ...,
         field_violations: _abc.Iterable[_error_details_pb2.BadRequest.FieldViolation] | None = ...,
         retry_after_ms: _builtins.int = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field_violations", b"field_violations", "message", b"message", "reason", b"reason", "retry_after_ms", b"retry_after_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field_violations", b"field_violations", "message", b"message", "metadata", b"metadata", "reason", b"reason", "retry_after_ms", b"retry_after_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -331,7 +357,10 @@ class CancelIntentResponse(_message.Message):
     sequence: _builtins.int
     @_builtins.property
     def invalidation(self) -> Global___InvalidationCall:
-        """The call with which the user makes the order unopenable; absent when it never left the mesh."""
+        """The call with which the user makes the order unopenable. Absent where it cannot be opened by others (it never left the mesh, it
+        is opened already, its work has ended) and where no call of the mesh's making does it: an ERC-3009 authorisation is cancelled
+        on its token, with a signature of the user.
+        """
 
     def __init__(
         self,

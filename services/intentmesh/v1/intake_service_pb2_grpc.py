@@ -74,7 +74,8 @@ class IntakeServiceServicer:
     def SubmitIntent(self, request, context):
         """SubmitIntent checks and stores one signed order. The answer comes after the commit is durable.
         Idempotent by nature: the same order is the same intent. A `request_id` used before with another body is refused
-        with REQUEST_ID_REUSED. A refusal stores nothing.
+        with REQUEST_ID_REUSED. A refusal stores nothing. Where no answer comes in time (STORE_UNAVAILABLE, SERVICE_UNAVAILABLE,
+        DEADLINE_EXCEEDED, a connection that is cut) the order may be stored: send the same order again, not one signed anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,8 @@ class IntakeServiceStub:
     SubmitIntent: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.SubmitIntentRequest, _intake_service_pb2.SubmitIntentResponse]
     """SubmitIntent checks and stores one signed order. The answer comes after the commit is durable.
     Idempotent by nature: the same order is the same intent. A `request_id` used before with another body is refused
-    with REQUEST_ID_REUSED. A refusal stores nothing.
+    with REQUEST_ID_REUSED. A refusal stores nothing. Where no answer comes in time (STORE_UNAVAILABLE, SERVICE_UNAVAILABLE,
+    DEADLINE_EXCEEDED, a connection that is cut) the order may be stored: send the same order again, not one signed anew.
     """
     SubmitIntents: _grpc.StreamStreamMultiCallable[_intake_service_pb2.SubmitIntentsRequest, _intake_service_pb2.SubmitIntentsResponse]
     """SubmitIntents is SubmitIntent for many: each item gets one result, in any order, matched by `item_id`; one bad item spoils nothing."""
@@ -65,7 +66,8 @@ class IntakeServiceAsyncStub(IntakeServiceStub):
     SubmitIntent: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.SubmitIntentRequest, _intake_service_pb2.SubmitIntentResponse]  # type: ignore[assignment]
     """SubmitIntent checks and stores one signed order. The answer comes after the commit is durable.
     Idempotent by nature: the same order is the same intent. A `request_id` used before with another body is refused
-    with REQUEST_ID_REUSED. A refusal stores nothing.
+    with REQUEST_ID_REUSED. A refusal stores nothing. Where no answer comes in time (STORE_UNAVAILABLE, SERVICE_UNAVAILABLE,
+    DEADLINE_EXCEEDED, a connection that is cut) the order may be stored: send the same order again, not one signed anew.
     """
     SubmitIntents: _aio.StreamStreamMultiCallable[_intake_service_pb2.SubmitIntentsRequest, _intake_service_pb2.SubmitIntentsResponse]  # type: ignore[assignment]
     """SubmitIntents is SubmitIntent for many: each item gets one result, in any order, matched by `item_id`; one bad item spoils nothing."""
@@ -97,7 +99,8 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_intake_service_pb2.SubmitIntentResponse, _abc.Awaitable[_intake_service_pb2.SubmitIntentResponse]]:
         """SubmitIntent checks and stores one signed order. The answer comes after the commit is durable.
         Idempotent by nature: the same order is the same intent. A `request_id` used before with another body is refused
-        with REQUEST_ID_REUSED. A refusal stores nothing.
+        with REQUEST_ID_REUSED. A refusal stores nothing. Where no answer comes in time (STORE_UNAVAILABLE, SERVICE_UNAVAILABLE,
+        DEADLINE_EXCEEDED, a connection that is cut) the order may be stored: send the same order again, not one signed anew.
         """
 
     @_abc_1.abstractmethod

@@ -73,6 +73,8 @@ async def test_one_nonce__orders_in_one_message__one_is_stored(start_intake: Sta
         refusals = [result.refused for result in results.values() if result.HasField("refused")]
         assert len(refusals) == 31
         assert {refusal.reason for refusal in refusals} == {ErrorReason.ERROR_REASON_DUPLICATE_NONCE}
+        (holder,) = (result.accepted.intent_id for result in results.values() if result.HasField("accepted"))
+        assert [dict(refusal.metadata) for refusal in refusals] == [{"intent_id": holder}] * 31
         assert await intake.rows() == 1
 
 

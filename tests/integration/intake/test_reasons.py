@@ -39,6 +39,8 @@ from intentmesh.v1.intake_service_pb2 import (
 from intentmesh.v1.intent_pb2 import IntentType
 
 from tests.fixtures.orders import (
+    FILL_SECONDS,
+    INPUT_AMOUNT,
     OTHER,
     OTHER_KEY,
     RECIPIENT,
@@ -86,17 +88,24 @@ class World:
 
 
 Act = Callable[[World], Awaitable[Any]]
+Told = str | Callable[[World, str], bool]
 
 
 @dataclass(frozen=True)
 class Case:
-    """`near` must pass; it differs from what provokes the reason in as little as can be."""
+    """`near` must pass; it differs from what provokes the reason in as little as can be.
+
+    `code` and `metadata` are what error.proto promises for the reason; no other metadata is told.
+    """
 
     reason: str
     provoke: Act
     near: Act
     settings: Mapping[str, Any] = field(default_factory=dict)
     policy: str = ""
+    code: grpc.StatusCode = grpc.StatusCode.INVALID_ARGUMENT
+    # Texts, or what has to be true of them.
+    metadata: Mapping[str, Told] = field(default_factory=dict)
     # Which of several rules of one reason.
     rule: str = ""
 
@@ -408,16 +417,64 @@ USER_TEXT = "0x" + USER.hex()
 DUTCH = _dutch(slope=1)
 PRICED = 'minimum_value = "0.5"\nmaximum_value = "100"\n[prices]\nUSDC = "1"\n'
 
+ALREADY_EXISTS = grpc.StatusCode.ALREADY_EXISTS
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+FAILED = grpc.StatusCode.FAILED_PRECONDITION
+DENIED = grpc.StatusCode.PERMISSION_DENIED
+
+
+def _is(text: Callable[[World], str]) -> Told:
+    return lambda world, told: told == text(world)
+
+
+def _in_seconds(least: int, most: int) -> Told:
+    """A time so far ahead; a test may take some seconds until it looks."""
+    return lambda _, told: least - 30 <= int(told) - time.time() <= most
+
+
+def _is_number(_: World, told: str) -> bool:
+    return told.isdecimal()
+
+
+def _is_id(_: World, told: str) -> bool:
+    return len(parse_intent_id(told)) == 32
+
+
+USDC = _is(lambda world: format_address(world.alpha.tokens["USDC"].address))
+ALPHA_ID = _is(lambda world: str(world.alpha.chain_id))
+NOT_LISTED = {"chain_id": ALPHA_ID, "token": format_address(UNKNOWN)}
+
 CASES = (
     _request("MISSING_FIELD", lambda r: r.ClearField("signature"), _as_it_is),
     _request("INVALID_FIELD", lambda r: _give(r.order, nonce="01"), _as_it_is),
     _request("TOO_LARGE", lambda r: _give(r, request_id="x" * 65), lambda r: _give(r, request_id="x" * 64)),
-    _request("TYPE_MISMATCH", lambda r: _give(r, type=IntentType.INTENT_TYPE_BRIDGE), _as_it_is),
-    _order("UNSUPPORTED_CHAIN", lambda o: replace(o, origin_chain_id=ChainId(5))),
-    _order("UNSUPPORTED_TOKEN", lambda o: with_output(o, token=to_bytes32(UNKNOWN))),
+    _request(
+        "TYPE_MISMATCH",
+        lambda r: _give(r, type=IntentType.INTENT_TYPE_BRIDGE),
+        _as_it_is,
+        metadata={"declared": "BRIDGE", "derived": "SWAP"},
+    ),
+    _order(
+        "UNSUPPORTED_CHAIN",
+        lambda o: replace(o, origin_chain_id=ChainId(5)),
+        metadata={"chain_id": "5"},
+    ),
+    _order(
+        "UNSUPPORTED_TOKEN",
+        lambda o: with_output(o, token=to_bytes32(UNKNOWN)),
+        metadata=NOT_LISTED,
+    ),
     Case("UNSUPPORTED_ROUTE", _bridge_and_swap, _bridge_twice),
-    _order("UNSUPPORTED_SETTLER", lambda o: with_output(o, settler=to_bytes32(UNKNOWN))),
-    _order("UNSUPPORTED_ORACLE", lambda o: replace(o, input_oracle=UNKNOWN)),
+    _order(
+        "UNSUPPORTED_SETTLER",
+        lambda o: with_output(o, settler=to_bytes32(UNKNOWN)),
+        metadata={"chain_id": ALPHA_ID, "expected": _is(lambda world: format_address(world.alpha.output_settler))},
+    ),
+    _order(
+        "UNSUPPORTED_ORACLE",
+        lambda o: replace(o, input_oracle=UNKNOWN),
+        metadata={"expected": _is(lambda world: format_address(world.alpha.output_settler))},
+    ),
     _order("ZERO_AMOUNT", lambda o: with_output(o, amount=0), lambda o: with_output(o, amount=1)),
     Case("SAME_BUY_AND_SELL_TOKEN", _swap_for_itself, _transfer),
     _order("INVALID_CONTEXT", lambda o: with_output(o, context=b"\x05"), lambda o: with_output(o, context=b"\x00")),
@@ -427,56 +484,164 @@ CASES = (
         lambda o: with_output(o, callback_data=b"\x01"),
         lambda o: with_output(o, callback_data=b""),
     ),
-    _order("INSUFFICIENT_VALID_TO", lambda o: _later(o, 3, 3600), lambda o: _later(o, 8, 3600)),
-    _order("EXCESSIVE_VALID_TO", lambda o: _later(o, 86_410, 90_000), lambda o: _later(o, 86_390, 90_000)),
+    _order(
+        "INSUFFICIENT_VALID_TO",
+        lambda o: _later(o, 3, 3600),
+        lambda o: _later(o, 8, 3600),
+        metadata={"earliest": _in_seconds(3, 8)},
+    ),
+    _order(
+        "EXCESSIVE_VALID_TO",
+        lambda o: _later(o, 86_410, 90_000),
+        lambda o: _later(o, 86_390, 90_000),
+        metadata={"latest": _in_seconds(86_390, 86_410)},
+    ),
     _order(
         "INSUFFICIENT_EXPIRY_MARGIN",
         lambda o: replace(o, expires=o.fill_deadline + 90),
         lambda o: replace(o, expires=o.fill_deadline + 200),
+        metadata={"earliest": _in_seconds(FILL_SECONDS + 90, FILL_SECONDS + 200)},
     ),
     _request(
         "INVALID_SIGNATURE",
         lambda r: _give(r, signature=r.signature[:-1] + bytes([r.signature[-1] - 27])),
         _as_it_is,
     ),
-    Case("WRONG_OWNER", _signed_by_another, _plain),
+    Case(
+        "WRONG_OWNER",
+        _signed_by_another,
+        _plain,
+        metadata={"recovered": format_address(OTHER)},
+    ),
     Case("INVALID_EIP1271_SIGNATURE", _wallet("ffffffff"), _wallet("1626ba7e")),
     _order(
         "BANNED",
         lambda o: with_output(o, recipient=to_bytes32(UNKNOWN)),
         policy=f'banned_recipients = ["{format_address(UNKNOWN)}"]',
+        code=DENIED,
     ),
     _order("SUSPICIOUS_PATTERN", lambda o: with_output(o, recipient=Bytes32(bytes(32)))),
-    Case("DUPLICATE_NONCE", _same_nonce(0), _same_nonce(1)),
-    Case("REQUEST_ID_REUSED", _same_request_id(fresh=True), _same_request_id(fresh=False)),
+    Case(
+        "DUPLICATE_NONCE",
+        _same_nonce(0),
+        _same_nonce(1),
+        code=ALREADY_EXISTS,
+        metadata={"intent_id": _is_id},
+    ),
+    Case(
+        "REQUEST_ID_REUSED",
+        _same_request_id(fresh=True),
+        _same_request_id(fresh=False),
+        code=ALREADY_EXISTS,
+    ),
     Case(
         "NOT_ALLOWED",
         _as("user:0x" + OTHER.hex()),
         _as("user:0x" + RECIPIENT.hex()),
         policy=f'[delegations]\n"user:0x{RECIPIENT.hex()}" = ["{USER_TEXT}"]',
+        code=DENIED,
     ),
-    Case("UNAUTHENTICATED", _list((), user=USER_TEXT), _list(principal(f"user:{USER_TEXT}"), user=USER_TEXT)),
-    Case("TOO_MANY_OPEN_INTENTS", _times(3), _times(1), {"maximum_open_intents_per_user": 2}),
-    Case("INTAKE_DISABLED", _plain, _get_known, policy="intake_enabled = false"),
-    Case("INSUFFICIENT_BALANCE", _holding(3), _holding(2)),
-    Case("INSUFFICIENT_ALLOWANCE", _not_allowed_by_permit2, _allowed_by_authorisation),
-    Case("NONCE_USED", _spent(0), _spent(1)),
-    _order("VALUE_TOO_LOW", lambda o: _input(o, 499_999), lambda o: _input(o, 500_000), policy=PRICED),
-    _order("VALUE_TOO_HIGH", lambda o: _input(o, 100_000_001), lambda o: _input(o, 100_000_000), policy=PRICED),
-    Case("RATE_LIMITED", _validations(3), _validations(2), {"requests_per_minute": 2}),
-    Case("TOO_MANY_INTENTS_CREATED", _times(3), _times(2), {"new_intents_per_15_minutes": 2}),
-    Case("NOT_FOUND", _get_unknown, _get_known),
-    Case("ALREADY_TERMINAL", _cancel(3), _cancel(1)),
+    Case(
+        "UNAUTHENTICATED",
+        _list((), user=USER_TEXT),
+        _list(principal(f"user:{USER_TEXT}"), user=USER_TEXT),
+        code=grpc.StatusCode.UNAUTHENTICATED,
+    ),
+    Case(
+        "TOO_MANY_OPEN_INTENTS",
+        _times(3),
+        _times(1),
+        {"maximum_open_intents_per_user": 2},
+        code=EXHAUSTED,
+        metadata={"limit": "2"},
+    ),
+    Case(
+        "INTAKE_DISABLED",
+        _plain,
+        _get_known,
+        policy="intake_enabled = false",
+        code=grpc.StatusCode.UNAVAILABLE,
+    ),
+    Case(
+        "INSUFFICIENT_BALANCE",
+        _holding(3),
+        _holding(2),
+        code=FAILED,
+        metadata={"token": USDC, "balance": _is_number, "needed": _is_number},
+    ),
+    Case(
+        "INSUFFICIENT_ALLOWANCE",
+        _not_allowed_by_permit2,
+        _allowed_by_authorisation,
+        code=FAILED,
+        metadata={"token": USDC, "allowance": "0", "needed": str(INPUT_AMOUNT)},
+    ),
+    Case(
+        "NONCE_USED",
+        _spent(0),
+        _spent(1),
+        code=FAILED,
+    ),
+    _order(
+        "VALUE_TOO_LOW",
+        lambda o: _input(o, 499_999),
+        lambda o: _input(o, 500_000),
+        policy=PRICED,
+        code=FAILED,
+    ),
+    _order(
+        "VALUE_TOO_HIGH",
+        lambda o: _input(o, 100_000_001),
+        lambda o: _input(o, 100_000_000),
+        policy=PRICED,
+        code=FAILED,
+    ),
+    Case(
+        "RATE_LIMITED",
+        _validations(3),
+        _validations(2),
+        {"requests_per_minute": 2},
+        code=EXHAUSTED,
+        metadata={"limit": "2", "window_seconds": "60"},
+    ),
+    Case(
+        "TOO_MANY_INTENTS_CREATED",
+        _times(3),
+        _times(2),
+        {"new_intents_per_15_minutes": 2},
+        code=EXHAUSTED,
+        metadata={"limit": "2", "window_seconds": "900"},
+    ),
+    Case(
+        "NOT_FOUND",
+        _get_unknown,
+        _get_known,
+        code=grpc.StatusCode.NOT_FOUND,
+        metadata={"resource": "0x" + "ab" * 32},
+    ),
+    Case(
+        "ALREADY_TERMINAL",
+        _cancel(3),
+        _cancel(1),
+        code=FAILED,
+        metadata={"status": "COMPLETED"},
+    ),
     Case("INVALID_PAGE_TOKEN", _page(statuses=[5]), _page(page_size=2)),
     Case("INVALID_PAGE_TOKEN", _page(cut=9), _page(), rule="malformed"),
     # Other rules of reasons that stand above already.
     _order("INVALID_FIELD", lambda o: with_output(o, recipient=WRONG_WORD), rule="unclean word"),
-    _order("UNSUPPORTED_TOKEN", lambda o: replace(o, inputs=(OrderInput(UNKNOWN, 1),)), rule="given"),
+    _order(
+        "UNSUPPORTED_TOKEN",
+        lambda o: replace(o, inputs=(OrderInput(UNKNOWN, 1),)),
+        rule="given",
+        metadata=NOT_LISTED,
+    ),
     _order(
         "EXCESSIVE_VALID_TO",
         lambda o: replace(o, expires=int(time.time()) + 7 * 86_400 + 30),
         lambda o: replace(o, expires=int(time.time()) + 7 * 86_400 - 30),
         rule="expires",
+        metadata={"latest": _in_seconds(7 * 86_400 - 30, 7 * 86_400 + 30)},
     ),
     _order(
         "INVALID_CONTEXT",
@@ -504,6 +669,7 @@ CASES = (
         _allowed_by_authorisation,
         policy=f'banned_users = ["{USER_TEXT}"]',
         rule="user",
+        code=DENIED,
     ),
     _order(
         "SUSPICIOUS_PATTERN",
@@ -531,13 +697,22 @@ CASES = (
         policy='largest_return = "2"\n[prices]\nUSDC = "1"\n',
         rule="asks for too much",
     ),
-    Case("SUSPICIOUS_PATTERN", _times(3), _times(2), {"user_intents_per_10_seconds": 2}, rule="burst"),
+    Case(
+        "SUSPICIOUS_PATTERN",
+        _times(3),
+        _times(2),
+        {"user_intents_per_10_seconds": 2},
+        rule="burst",
+        code=EXHAUSTED,
+        metadata={"limit": "2", "window_seconds": "10"},
+    ),
     Case(
         "VALUE_TOO_LOW",
         _bridged(900_001),
         _bridged(900_000),
         policy='minimum_margin = "0.1"\n[prices]\nUSDC = "1"\n',
         rule="margin",
+        code=FAILED,
     ),
     Case(
         "VALUE_TOO_LOW",
@@ -545,9 +720,24 @@ CASES = (
         _bridged(500_000),
         policy='minimum_margin = "0.1"\n[prices]\nUSDC = "1"\n[gas_prices]\nalpha = "1"\n',
         rule="margin after gas",
+        code=FAILED,
     ),
-    Case("NONCE_USED", _voided(void=True), _voided(void=False), rule="authorisation"),
-    Case("TOO_MANY_INTENTS_CREATED", _times(3), _times(2), {"user_intents_per_15_minutes": 2}, rule="of one user"),
+    Case(
+        "NONCE_USED",
+        _voided(void=True),
+        _voided(void=False),
+        rule="authorisation",
+        code=FAILED,
+    ),
+    Case(
+        "TOO_MANY_INTENTS_CREATED",
+        _times(3),
+        _times(2),
+        {"user_intents_per_15_minutes": 2},
+        rule="of one user",
+        code=EXHAUSTED,
+        metadata={"limit": "2", "window_seconds": "900"},
+    ),
 )
 
 # Provoked by a fault of something else; each has a test of its own.
@@ -625,4 +815,10 @@ async def _refused(case: Case, world: World) -> None:
     # What a check finds is told as a violation too, for those who read all of them.
     told = {ErrorReason.Name(violation.reason).removeprefix("ERROR_REASON_") for violation in error.violations}
     assert not told or case.reason in told
-    assert caught.value.code() not in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+    assert caught.value.code() is case.code
+    assert set(error.metadata) == set(case.metadata)
+    for key, expected in case.metadata.items():
+        text = error.metadata[key]
+        assert text == expected if isinstance(expected, str) else expected(world, text), (key, text)
+    # Where waiting helps.
+    assert (error.retry_after is not None) == (case.code in (EXHAUSTED, grpc.StatusCode.UNAVAILABLE))

@@ -6,12 +6,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from intentmesh.domain.convert import order_from_proto
+from intentmesh.domain.types import IntentId
 from intentmesh.embedded.postgres import Dsn
+from intentmesh.intake import group_commit
+from intentmesh.intake.bootstrap import SERVICE_NAME
+from intentmesh.intake.group_commit import GroupCommit
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest, SubmitIntentResult
 
+from tests.fixtures.cutting_proxy import cutting_proxy
 from tests.fixtures.intents import insert, new_intent
 from tests.fixtures.orders import id_of
 from tests.fixtures.submissions import small_orders, submit_everywhere
@@ -54,6 +61,82 @@ async def test_stuck_orders__let_go_in_time__are_accepted(start_intake: StartInt
         assert [result.accepted.created for result in await submitting] == [True] * 20
 
 
+@pytest.mark.parametrize(
+    ("request_id", "lost"), [("", "answer"), ("mine", "commit"), ("mine", "claim")], ids=lambda value: value or "none"
+)
+async def test_lost_connection__whatever_the_store_did__order_is_accepted_as_new_once(
+    start_intake: StartIntake, fresh_database: Dsn, request_id: str, lost: str
+) -> None:
+    async with (
+        cutting_proxy(fresh_database) as (proxy, dsn),
+        start_intake(postgres_dsn=dsn, **FROM_MEMORY) as intake,
+    ):
+        await _submit(intake, small_orders(intake.network, 1))
+        (request,) = small_orders(intake.network, 1)
+        request.request_id = request_id
+        # Without a request id the insert commits by itself; with one it follows the claim in a transaction.
+        proxy.cut_after(b"COMMIT;" if lost == "commit" else _id_of(intake, request))
+        others = small_orders(intake.network, 3)
+        results = await _submit(intake, [request, *others])
+        assert proxy.cut.is_set()
+        assert [(result.accepted.created, result.accepted.sequence) for result in results] == [(True, 1)] * 4
+        assert await intake.rows() == await intake.rows("intent_events") == await intake.rows("executions") == 5
+        assert await intake.rows("request_ids") == len(request_id[:1])
+        assert [result.accepted.created for result in await _submit(intake, [request])] == [False]
+
+
+async def test_lost_connection__store_stays_away__says_to_send_the_same_order_again(
+    start_intake: StartIntake, fresh_database: Dsn
+) -> None:
+    async with (
+        cutting_proxy(fresh_database) as (proxy, dsn),
+        start_intake(postgres_dsn=dsn, **FROM_MEMORY) as intake,
+    ):
+        await _submit(intake, small_orders(intake.network, 1))
+        (request,) = small_orders(intake.network, 1)
+        proxy.cut_after(_id_of(intake, request), then_refuse=True)
+        (result,) = await _submit(intake, [request])
+        assert result.refused.reason == ErrorReason.ERROR_REASON_STORE_UNAVAILABLE
+        assert "may be stored" in result.refused.message
+        assert "send the same order again" in result.refused.message
+        assert result.refused.retry_after_ms
+        # It is stored indeed.
+        async with asyncio.timeout(PROMPT_SECONDS):
+            while await intake.rows() < 2:  # noqa: ASYNC110 (the database tells nobody)
+                await asyncio.sleep(0.005)
+        proxy.let_through()
+        (again,) = await _submit(intake, [request])
+        assert again.HasField("accepted"), again.refused
+        assert not again.accepted.created
+
+
+async def test_writer__dies__callers_are_told_and_health_shows_it_until_it_is_back(
+    start_intake: StartIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing is known that kills it, so a bug is put in.
+    monkeypatch.setattr(group_commit, "REST_SECONDS", 0.5)
+    async with start_intake(health_interval_seconds=0.02, **FROM_MEMORY) as intake:
+        await _submit(intake, small_orders(intake.network, 1))
+        requests = small_orders(intake.network, 5)
+        await _until_health_is(intake, health_pb2.HealthCheckResponse.SERVING)
+        with monkeypatch.context() as bug:
+            bug.setattr(GroupCommit, "_take_group", lambda _: 1 / 0)
+            async with asyncio.timeout(PROMPT_SECONDS):
+                results = await _submit(intake, requests)
+        assert {result.refused.reason for result in results} == {ErrorReason.ERROR_REASON_STORE_UNAVAILABLE}
+        await _until_health_is(intake, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await _until_health_is(intake, health_pb2.HealthCheckResponse.SERVING)
+        assert [result.accepted.created for result in await _submit(intake, requests)] == [True] * 5
+
+
+async def _until_health_is(intake: Intake, status: int) -> None:
+    async with grpc.aio.insecure_channel(intake.target) as channel, asyncio.timeout(PROMPT_SECONDS):
+        stub = health_pb2_grpc.HealthStub(channel)
+        async for told in stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE_NAME)):
+            if told.status == status:
+                return
+
+
 async def _submit(intake: Intake, requests: Sequence[SubmitIntentRequest]) -> list[SubmitIntentResult]:
     """By one stream; the results in the order of the requests."""
     (results,) = await submit_everywhere(intake.target, requests, 1, ())
@@ -67,12 +150,15 @@ async def _stored_elsewhere(intake: Intake, requests: Sequence[SubmitIntentReque
     try:
         transaction = conn.transaction()
         await transaction.start()
-        ids = [id_of(intake.network, order_from_proto(request.order)) for request in requests]
-        await insert(conn, *[new_intent(intent_id=intent_id) for intent_id in ids])
+        await insert(conn, *[new_intent(intent_id=_id_of(intake, request)) for request in requests])
         yield
         await transaction.rollback()
     finally:
         await conn.close()
+
+
+def _id_of(intake: Intake, request: SubmitIntentRequest) -> IntentId:
+    return id_of(intake.network, order_from_proto(request.order))
 
 
 async def _until_somebody_waits_for_a_lock(intake: Intake) -> None:

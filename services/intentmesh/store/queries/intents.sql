@@ -30,6 +30,10 @@ SELECT intent_id FROM stored;
 -- Where some intents stand.
 SELECT intent_id, status, sequence FROM intents WHERE intent_id = ANY($1::bytea[]);
 
+-- name: first_events
+-- What some intents were stored with.
+SELECT intent_id, payload FROM intent_events WHERE intent_id = ANY($1::bytea[]) AND sequence = 1;
+
 -- name: nonce_holders
 -- The intents that hold some Permit2 nonces; the predicate is that of the unique index.
 SELECT asked.place, i.intent_id
@@ -53,10 +57,6 @@ SELECT * FROM intents WHERE intent_id = $1 FOR UPDATE;
 -- The intent that holds a Permit2 nonce; the predicate is that of the unique index.
 SELECT intent_id FROM intents
 WHERE origin_chain_id = $1 AND user_address = $2 AND permit2_nonce = $3 AND (status IN (1, 2, 3) OR obligation <> 1);
-
--- name: find_by_transaction
--- The intents that a transaction did something for; one can serve several.
-SELECT DISTINCT intent_id FROM intent_transactions WHERE hash = $1;
 
 -- name: open_of_users
 -- How many intents of some users have not ended (token NULL), and what those that are not in escrow yet may still take. The
