@@ -14,7 +14,7 @@ from intentmesh.contract_pipeline.gates.forge import TestResult as ForgeResult
 from intentmesh.contract_pipeline.gates.formal import FormalGate
 from intentmesh.contract_pipeline.gates.invariants import Campaign, InvariantGate
 from intentmesh.contract_pipeline.gates.limits import LimitGate, Limits
-from intentmesh.contract_pipeline.gates.promises import compiled_functions, load_promises
+from intentmesh.contract_pipeline.gates.promises import compiled_functions, forget_compiled_tests, load_promises
 from intentmesh.contract_pipeline.gates.static_analysis import uncover
 from intentmesh.contract_pipeline.gates.unit_tests import Fuzzing, UnitTestGate
 from intentmesh.contract_pipeline.mutation import load_mutants
@@ -186,6 +186,16 @@ def test_compiled__functions_of_a_prefix__without_those_of_abstract_contracts(tm
     artifact(tmp_path, "BProofs", "check_more_holds")
     artifact(tmp_path, "Base", "check_all_holds", code="0x")
     assert compiled_functions(tmp_path, "check_") == {"AProofs.check_it_holds", "BProofs.check_more_holds"}
+
+
+def test_compiled__artifacts_of_tests_that_are_gone__are_forgotten_before_the_next_build(tmp_path: Path) -> None:
+    artifact(tmp_path, "AProofs", "check_it_holds")
+    kept = tmp_path / "OutputSettler.sol" / "OutputSettler.json"
+    kept.parent.mkdir()
+    kept.write_text("{}")
+    forget_compiled_tests(tmp_path)
+    assert compiled_functions(tmp_path, "check_") == set()
+    assert kept.exists()
 
 
 def test_promises__of_the_project__are_what_its_readme_says() -> None:

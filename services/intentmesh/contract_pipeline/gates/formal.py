@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from intentmesh.contract_pipeline.errors import ToolFailedError
-from intentmesh.contract_pipeline.gates.promises import compiled_functions, load_promises, missing
+from intentmesh.contract_pipeline.gates.promises import (
+    compiled_functions,
+    forget_compiled_tests,
+    load_promises,
+    missing,
+)
 from intentmesh.contract_pipeline.reports import Finding, GateReport
 from intentmesh.contract_pipeline.workspace import Completed, Workspace
 
@@ -52,7 +57,7 @@ class FormalGate:
                 suites = json.loads(report.read_text(encoding="utf-8"))["test_results"]
             except (OSError, ValueError, KeyError) as error:
                 raise ToolFailedError(f"halmos made no report:\n{completed.tail}") from error
-        expected = compiled_functions(workspace.root / "build" / "formal", PREFIX)
+        expected = compiled_functions(_artifacts(workspace), PREFIX)
         return self.judge(suites, completed, expected, load_promises(workspace).proofs)
 
     def judge(
@@ -97,6 +102,7 @@ class FormalGate:
         )
 
     def _build(self, workspace: Workspace) -> None:
+        forget_compiled_tests(_artifacts(workspace))
         completed = workspace.run(
             workspace.forge(),
             ("build", "test/formal"),
@@ -105,6 +111,11 @@ class FormalGate:
         )
         if completed.status != 0:
             raise ToolFailedError(f"the proofs do not compile:\n{completed.tail}")
+
+
+def _artifacts(workspace: Workspace) -> Path:
+    """Where the profile has forge put them."""
+    return workspace.root / "build" / PROFILE
 
 
 def _fault(test: Mapping[str, Any]) -> str | None:

@@ -4,7 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from intentmesh.contract_pipeline.gates.forge import CAMPAIGN, TestResult, forge_test
-from intentmesh.contract_pipeline.gates.promises import compiled_functions, load_promises, missing
+from intentmesh.contract_pipeline.gates.promises import (
+    compiled_functions,
+    forget_compiled_tests,
+    load_promises,
+    missing,
+)
 from intentmesh.contract_pipeline.reports import Finding, GateReport
 from intentmesh.contract_pipeline.workspace import Workspace
 
@@ -35,6 +40,7 @@ class InvariantGate:
     name: str = "invariant campaigns"
 
     def run(self, workspace: Workspace) -> GateReport:
+        forget_compiled_tests(workspace.artifacts)
         results = forge_test(
             workspace,
             ("--match-contract", CAMPAIGN),

@@ -4,6 +4,7 @@ A tool that ran fewer than there are says so by silence only, and nobody else mi
 """
 
 import json
+import shutil
 import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -35,6 +36,13 @@ def load_promises(workspace: Workspace) -> Promises:
         return Promises.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise ToolFailedError(f"{file} cannot be read: {error}") from error
+
+
+def forget_compiled_tests(artifacts: Path) -> None:
+    """To be called before tests are compiled: forge leaves artifacts of contracts that no source has any more, and
+    halmos would go on proving them."""
+    for folder in artifacts.glob("*.t.sol"):
+        shutil.rmtree(folder)
 
 
 def compiled_functions(artifacts: Path, prefix: str) -> set[str]:
