@@ -42,7 +42,10 @@ class Command:
     def run(self, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
         """Exit code, what it told line by line, and what it told a person."""
         process = self.start(*arguments)
-        told, noted = process.communicate(timeout=120)
+        try:
+            told, noted = process.communicate(timeout=150)
+        finally:
+            process.kill()
         return process.returncode, [json.loads(line) for line in told.splitlines()], noted
 
     def record(self, network: str) -> DeploymentRecord:
