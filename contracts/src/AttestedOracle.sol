@@ -96,7 +96,6 @@ contract AttestedOracle is OracleBase, EIP712 {
         uint256 seen = 0;
         for (uint256 i = 0; i < signatures.length; ++i) {
             // The error is dropped on purpose: a malformed signature recovers to zero, which is no attester.
-            // slither-disable-next-line unused-return
             (address attester,,) = ECDSA.tryRecoverCalldata(digest, signatures[i]);
             uint256 bit = _bitOf[attester];
             require(bit != 0, UnknownAttester(attester));

@@ -27,7 +27,6 @@ abstract contract InputCollector {
     function _collectApproved(uint256[2][] calldata inputs, address payer) internal {
         for (uint256 i = 0; i < inputs.length; ++i) {
             // The payer is always the caller, see open and openFor.
-            // slither-disable-next-line arbitrary-send-erc20
             IERC20(_token(inputs[i])).safeTransferFrom(payer, address(this), inputs[i][1]);
         }
     }

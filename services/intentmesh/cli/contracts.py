@@ -12,7 +12,7 @@ from intentmesh.cli.contracts_chains import chains_command
 from intentmesh.cli.contracts_deploy import deploy_command, verify_command
 from intentmesh.cli.contracts_options import acceptances_of, json_option, repository_option, told
 from intentmesh.cli.output import Form, Output
-from intentmesh.contract_pipeline.audit import all_gates, audit
+from intentmesh.contract_pipeline.audit import all_gates, audit, write_reports
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.mutation import MutationRun, Trial, load_mutants, mutation_gates
 from intentmesh.contract_pipeline.reports import GateReport, JsonValue, Verdict, verdict_of
@@ -41,13 +41,13 @@ def command() -> None:
 def audit_command(names: tuple[str, ...], repository: Path, as_json: bool) -> None:
     """Run every gate without deploying anything. Exit code 0 only if all pass.
 
-    The reports are also in build/audit/report.json.
+    The reports are also in build/audit/report.json, those of some gates only in build/audit/partial-report.json.
     """
     output = Output.choose(as_json)
     gates = [gate for gate in all_gates() if not names or gate.name in names]
     reports = told(lambda: _audit(repository, gates, output))
     verdict = verdict_of(reports)
-    _write_report(repository, reports)
+    write_reports(repository / REPORT_FOLDER, reports, [gate.name for gate in all_gates()])
     if output.form is not Form.JSON:
         output.table("Gates", ("gate", "verdict", "seconds", "what"), [_row(report) for report in reports])
         for report in reports:
@@ -63,14 +63,35 @@ def audit_command(names: tuple[str, ...], repository: Path, as_json: bool) -> No
 
 @command.command(name="mutants")
 @click.option("--only", "names", multiple=True, help="Only the mutant of this name; may be given several times.")
+@click.option(
+    "--gate",
+    "gate_names",
+    multiple=True,
+    type=click.Choice([gate.name for gate in mutation_gates()]),
+    help="Ask only this gate; may be given several times.",
+)
 @click.option("--every-gate", is_flag=True, help="Ask all gates about every mutant, not only until one notices it.")
 @repository_option
 @json_option
-def mutants_command(names: tuple[str, ...], every_gate: bool, repository: Path, as_json: bool) -> None:
-    """Put one mistake at a time into the contracts and see which gate notices. Exit code 0 only if all are noticed."""
+def mutants_command(
+    names: tuple[str, ...], gate_names: tuple[str, ...], every_gate: bool, repository: Path, as_json: bool
+) -> None:
+    """Put one mistake at a time into the contracts and see which gate notices. Exit code 0 only if all are noticed.
+
+    A gate that fails, or finds something in the unchanged contracts as well, has noticed nothing. The trials are also
+    in build/audit/mutants.json; in partial-mutants.json, if only some mutants or gates were asked for.
+    """
     output = Output.choose(as_json)
-    trials = told(lambda: _try_mutants(repository, names, every_gate, output))
+    gates = [gate for gate in mutation_gates() if not gate_names or gate.name in gate_names]
+    trials = told(lambda: _try_mutants(repository, names, gates, every_gate, output))
     survivors = [trial.mutant.name for trial in trials if not trial.caught]
+    content: JsonValue = {
+        "gates": [gate.name for gate in gates],
+        "every_gate": every_gate,
+        "survivors": survivors,
+        "mutants": [_trial_json(trial) for trial in trials],
+    }
+    _write_trials(repository, content, partial=bool(names or gate_names))
     if output.form is not Form.JSON:
         columns = ("mutant", "promise it breaks", "noticed by", "first by", "seconds")
         output.table("Mutants", columns, [_trial_row(trial) for trial in trials])
@@ -99,13 +120,15 @@ def _audit(repository: Path, gates: Sequence[Gate], output: Output) -> list[Gate
     return reports
 
 
-def _try_mutants(repository: Path, names: tuple[str, ...], every_gate: bool, output: Output) -> list[Trial]:
+def _try_mutants(
+    repository: Path, names: tuple[str, ...], gates: Sequence[Gate], every_gate: bool, output: Output
+) -> list[Trial]:
     mutants = load_mutants(repository)
     unknown = set(names) - {mutant.name for mutant in mutants}
     if unknown:
         raise click.BadParameter(f"no mutant is called {', '.join(sorted(unknown))}")
     chosen = [mutant for mutant in mutants if not names or mutant.name in names]
-    run = MutationRun(Workspace.of(repository), mutation_gates(), acceptances_of(repository))
+    run = MutationRun(Workspace.of(repository), gates, acceptances_of(repository))
     trials = []
     for trial in run.run(chosen, every_gate=every_gate):
         trials.append(trial)
@@ -114,14 +137,16 @@ def _try_mutants(repository: Path, names: tuple[str, ...], every_gate: bool, out
         else:
             by = ", ".join(gate for gate, _ in trial.caught_by) or "NOBODY"
             output.note(f"{trial.mutant.name}: noticed by {by} after {trial.seconds:.0f} s")
+            for gate, failure in trial.failed:
+                output.note(f"{trial.mutant.name}: {gate} came to no conclusion: {failure}")
     return trials
 
 
-def _write_report(repository: Path, reports: Sequence[GateReport]) -> None:
+def _write_trials(repository: Path, content: JsonValue, *, partial: bool) -> None:
     folder = repository / REPORT_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"verdict": verdict_of(reports).value, "gates": [report.to_json() for report in reports]}
-    (folder / "report.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    file = folder / ("partial-mutants.json" if partial else "mutants.json")
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _row(report: GateReport) -> tuple[str, str, str, str]:
@@ -145,5 +170,6 @@ def _trial_json(trial: Trial) -> dict[str, JsonValue]:
         "breaks": trial.mutant.breaks,
         "asked": list(trial.asked),
         "caught_by": dict(trial.caught_by),
+        "failed": dict(trial.failed),
         "seconds": round(trial.seconds, 1),
     }

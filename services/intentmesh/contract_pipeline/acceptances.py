@@ -83,6 +83,11 @@ class Acceptances:
         )
 
 
+def unused_report(unused: Sequence[Finding]) -> GateReport:
+    """As a stage of its own, after the gates."""
+    return GateReport(GATE, tuple(unused), f"{len(unused)} accept nothing any more")
+
+
 def load_acceptances(path: Path, today: date) -> Acceptances:
     """Reads the file; none is as an empty one. Raises InvalidAcceptancesError."""
     if not path.exists():

@@ -6,6 +6,7 @@ PipelineError
 │   └── ToolTimedOutError        it did not end in time and was killed
 ├── InvalidAcceptancesError  the file of accepted findings cannot be read
 ├── InvalidMutantError       a mutant does not change its source, or does not compile
+├── UnsoundBaselineError     a gate finds something in the sources without any mutant
 ├── NotBuiltError            a compiled contract is missing
 ├── InvalidNetworksError     the file of networks is missing or says something impossible
 ├── InvalidRecordError       a deployment record is missing or is not one
@@ -42,6 +43,10 @@ class InvalidAcceptancesError(PipelineError):
 
 class InvalidMutantError(PipelineError):
     """A mutant does not change its source, or what it makes of it does not compile."""
+
+
+class UnsoundBaselineError(PipelineError):
+    """A gate finds something in the sources as they are, so what it finds in mutants says nothing."""
 
 
 class NotBuiltError(PipelineError):

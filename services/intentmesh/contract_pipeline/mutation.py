@@ -23,13 +23,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from intentmesh.contract_pipeline.acceptances import Acceptances
-from intentmesh.contract_pipeline.errors import InvalidMutantError, ToolFailedError
+from intentmesh.contract_pipeline.errors import InvalidMutantError, ToolFailedError, UnsoundBaselineError
 from intentmesh.contract_pipeline.gates import Gate
 from intentmesh.contract_pipeline.gates.formal import FormalGate
 from intentmesh.contract_pipeline.gates.invariants import SHORT, InvariantGate
 from intentmesh.contract_pipeline.gates.model_checking import ModelCheckingGate
 from intentmesh.contract_pipeline.gates.static_analysis import StaticAnalysisGate
-from intentmesh.contract_pipeline.gates.unit_tests import UnitTestGate
+from intentmesh.contract_pipeline.gates.unit_tests import SHORT_FUZZING, UnitTestGate
+from intentmesh.contract_pipeline.reports import Finding
 from intentmesh.contract_pipeline.workspace import Workspace
 
 FILE = Path("contracts/test/mutants.toml")
@@ -64,6 +65,8 @@ class Trial:
     asked: tuple[str, ...]
     # Gate and the first thing it found.
     caught_by: tuple[tuple[str, str], ...]
+    # Gate and why it came to no conclusion. That may be the mutant's doing or the machine's, so it does not count.
+    failed: tuple[tuple[str, str], ...]
     seconds: float
 
     @property
@@ -86,7 +89,7 @@ def load_mutants(repository: Path) -> tuple[Mutant, ...]:
 def mutation_gates() -> tuple[Gate, ...]:
     """Those that look for mistakes, at the length of everyday runs, cheap ones first."""
     return (
-        UnitTestGate(profile="default"),
+        UnitTestGate(SHORT_FUZZING),
         StaticAnalysisGate(),
         InvariantGate(SHORT),
         ModelCheckingGate(),
@@ -95,47 +98,72 @@ def mutation_gates() -> tuple[Gate, ...]:
 
 
 class MutationRun:
-    """Tries mutants one after the other in one copy of the workspace, so that only what changed compiles again."""
+    """Tries mutants one after the other in one copy of the workspace, so that only what changed compiles again.
+
+    A gate is asked about the sources as they are before it is asked about its first mutant.
+    """
 
     def __init__(self, workspace: Workspace, gates: Sequence[Gate], acceptances: Acceptances) -> None:
         self._workspace = workspace
         self._gates = gates
         self._acceptances = acceptances
+        self._sound: set[int] = set()
 
     def run(self, mutants: Sequence[Mutant], *, every_gate: bool) -> Iterator[Trial]:
         """One trial per mutant; unless `every_gate`, the first gate that notices ends it.
 
-        Raises InvalidMutantError, ToolMissingError.
+        Raises InvalidMutantError, UnsoundBaselineError, ToolMissingError; ToolFailedError when a gate cannot even
+        judge the sources as they are.
         """
         with tempfile.TemporaryDirectory(prefix="intentmesh-mutants-") as folder:
             copy = self._workspace.copy(Path(folder) / "copy", with_build=True)
             for mutant in mutants:
-                with _changed(copy, mutant):
-                    yield self._try(copy, mutant, every_gate)
+                yield self._try(copy, mutant, every_gate)
 
     def _try(self, workspace: Workspace, mutant: Mutant, every_gate: bool) -> Trial:
-        began = time.monotonic()
-        _require_compiles(workspace, mutant)
+        with _changed(workspace, mutant):
+            _require_compiles(workspace, mutant)
         asked: list[str] = []
         caught_by: list[tuple[str, str]] = []
+        failed: list[tuple[str, str]] = []
+        seconds = 0.0
         for gate in self._gates:
+            self._require_sound(gate, workspace)
             asked.append(gate.name)
-            noticed = self._noticed(gate, workspace)
+            began = time.monotonic()
+            with _changed(workspace, mutant):
+                noticed, failure = self._ask(gate, workspace)
+            _forget_failures(workspace)
+            seconds += time.monotonic() - began
             if noticed is not None:
                 caught_by.append((gate.name, noticed))
-                if not every_gate:
-                    break
-        _forget_failures(workspace)
-        return Trial(mutant, tuple(asked), tuple(caught_by), time.monotonic() - began)
+            elif failure is not None:
+                failed.append((gate.name, failure))
+            if caught_by and not every_gate:
+                break
+        return Trial(mutant, tuple(asked), tuple(caught_by), tuple(failed), seconds)
 
-    def _noticed(self, gate: Gate, workspace: Workspace) -> str | None:
-        """What the gate holds against these sources, None when nothing."""
+    def _require_sound(self, gate: Gate, workspace: Workspace) -> None:
+        if id(gate) in self._sound:
+            return
+        findings = self._findings(gate, workspace)
+        if findings:
+            fault = f"{gate.name} finds something in the sources without any mutant: {findings[0].sentence()}"
+            raise UnsoundBaselineError(f"{fault}; run `intentmesh contracts audit` first")
+        self._sound.add(id(gate))
+
+    def _ask(self, gate: Gate, workspace: Workspace) -> tuple[str | None, str | None]:
+        """What the gate holds against these sources, and why it could not say all it should."""
         try:
-            report = self._acceptances.apply(gate.run(workspace))
+            findings = self._findings(gate, workspace)
         except ToolFailedError as error:
-            # A mutant that makes a set-up fail tells no test by name, and is noticed all the same.
-            return str(error).partition("\n")[0]
-        return report.findings[0].sentence() if report.findings else None
+            return None, str(error).partition("\n")[0]
+        held = next((finding.sentence() for finding in findings if finding.conclusive), None)
+        unclear = next((finding.sentence() for finding in findings if not finding.conclusive), None)
+        return held, unclear
+
+    def _findings(self, gate: Gate, workspace: Workspace) -> tuple[Finding, ...]:
+        return self._acceptances.apply(gate.run(workspace)).findings
 
 
 @contextmanager

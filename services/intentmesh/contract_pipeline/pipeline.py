@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intentmesh.chain.records import TransactionHash
-from intentmesh.contract_pipeline.acceptances import Acceptances
+from intentmesh.contract_pipeline.acceptances import Acceptances, unused_report
 from intentmesh.contract_pipeline.artifacts import Artifacts
 from intentmesh.contract_pipeline.audit import run_gate
 from intentmesh.contract_pipeline.bundle import BundleFolder
@@ -144,7 +144,10 @@ class Pipeline:
             report = self._passed_before(gate, journal) or run_gate(gate, self._workspace, self._acceptances)
             self._conclude(report, stages, journal)
             if _failed(stages):
-                break
+                return stages
+        unused = self._acceptances.unused(stages)
+        if unused:
+            self._conclude(unused_report(unused), stages)
         return stages
 
     def _passed_before(self, gate: Gate, journal: Journal) -> GateReport | None:

@@ -24,6 +24,8 @@ class Finding:
     # Contract, function or file; stable when lines move.
     where: str
     what: str
+    # False when no fault was seen because none could be looked for, as when time ran out. It fails its gate as well.
+    conclusive: bool = True
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -20,6 +20,11 @@ _LINKED = ("node_modules",)
 _FOREIGN_BUILDS = ("contracts/Permit2.sol",)
 _BUILDS = ("contracts", "forge-cache", "formal", "formal-cache")
 
+# Only types and interfaces are declared there.
+_DECLARATIONS = ("types", "interfaces")
+# Variables that say how forge runs. A shell's would change what a gate promises; each gate passes its own.
+_FORGE_SETTINGS = ("FOUNDRY_", "DAPP_")
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:
@@ -79,6 +84,12 @@ class Workspace:
                 shutil.copytree(self.root / "build" / name, to / "build" / name)
         return Workspace(to, self.tools)
 
+    def sources(self) -> list[str]:
+        """Files of `contracts/src/` with code in them, relative to it."""
+        folder = self.contracts / "src"
+        files = [file.relative_to(folder) for file in sorted(folder.rglob("*.sol"))]
+        return [file.as_posix() for file in files if file.parts[0] not in _DECLARATIONS]
+
     def forge(self) -> Path:
         """Raises ToolMissingError."""
         architecture = _NPM_ARCHITECTURES.get(platform.machine(), platform.machine())
@@ -112,12 +123,13 @@ class Workspace:
         environment: Mapping[str, str] | None = None,
         given: str | None = None,
     ) -> Completed:
-        """Runs a program in `contracts/`, with forge on its PATH and `given` as its input. Whatever it started ends
-        with it.
+        """Runs a program in `contracts/`, with forge on its PATH, none of the caller's settings for forge, and `given`
+        as its input. Whatever it started ends with it.
 
         Raises ToolFailedError when it cannot be started, ToolTimedOutError when it takes too long.
         """
-        variables = {**os.environ, "NO_COLOR": "1", "FOUNDRY_DISABLE_NIGHTLY_WARNING": "1", **(environment or {})}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FORGE_SETTINGS)}
+        variables = {**inherited, "NO_COLOR": "1", "FOUNDRY_DISABLE_NIGHTLY_WARNING": "1", **(environment or {})}
         variables["PATH"] = f"{self.forge().parent}{os.pathsep}{variables.get('PATH', '')}"
         try:
             process = subprocess.Popen(

@@ -197,6 +197,18 @@ async def test_resume__acceptance_expired_meanwhile__counts_no_longer(site: Site
     assert gate.asked == 1
 
 
+async def test_deploy__acceptance_that_nothing_needs__stops_it(site: Site) -> None:
+    gate = CountingGate()
+    entry = Acceptance(
+        gate=gate.name, check="fault", where="somewhere", reason="Known, and mended by now.", expires=date(2026, 1, 31)
+    )
+    unneeded = Acceptances([entry], date(2026, 1, 1))
+    outcome = await site.pipeline(gate, acceptances=unneeded).run(site.deployment, resume=False, dry_run=False)
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.stages[-1].findings[0].check == "unused acceptance"
+    assert outcome.transactions == 0
+
+
 async def test_deploy__chain_refuses__is_a_finding_of_its_stage(site: Site, chains: LocalChains) -> None:
     poor = Signer(bytes.fromhex("11" * 32))
     for chain in chains.both:

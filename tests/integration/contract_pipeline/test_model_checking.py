@@ -19,7 +19,7 @@ of = ["libraries/OutputContext.sol"]
 targets = ["overflow", "underflow"]
 least_proven = 3
 """
-LEFT_OUT = '\n[[left_out]]\nfile = "{}"\nreason = "This test is about the other sources."\n'
+LEFT_OUT = '\n[[left_out]]\nfile = "{}"\nreason = "This test is about the other sources."\nexpires = 9999-12-31\n'
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 from intentmesh.cli.contracts_options import acceptances_of
 from intentmesh.contract_pipeline.errors import InvalidMutantError
-from intentmesh.contract_pipeline.gates.unit_tests import UnitTestGate
+from intentmesh.contract_pipeline.gates.unit_tests import SHORT_FUZZING, UnitTestGate
 from intentmesh.contract_pipeline.mutation import Mutant, MutationRun, load_mutants
 from intentmesh.contract_pipeline.workspace import Workspace
 from intentmesh.embedded.programs import REPOSITORY
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture
 def mutation() -> MutationRun:
-    return MutationRun(Workspace.of(REPOSITORY), [UnitTestGate(profile="default")], acceptances_of(REPOSITORY))
+    return MutationRun(Workspace.of(REPOSITORY), [UnitTestGate(SHORT_FUZZING)], acceptances_of(REPOSITORY))
 
 
 def test_mutants__a_fast_pair__are_noticed_by_the_unit_tests(mutation: MutationRun) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import date, timedelta
 
 import pytest
 from intentmesh.contract_pipeline.errors import ToolFailedError
@@ -17,7 +18,8 @@ from intentmesh.contract_pipeline.gates.model_checking import (
 from intentmesh.contract_pipeline.reports import Verdict
 
 MODEL = Model(contract="AnyA", file="A.sol", of=("A.sol",), targets=("assert", "overflow"), least_proven=2)
-OTHER = LeftOut(file="B.sol", reason="It is made of hashes, of which the checker knows nothing.")
+TODAY = date(2026, 11, 25)
+OTHER = LeftOut(file="B.sol", reason="It is made of hashes, of which the checker knows nothing.", expires=TODAY)
 MODELS = Models(model=(MODEL,), left_out=(OTHER,))
 SOURCES = ["A.sol", "B.sol"]
 TREE = {
@@ -76,7 +78,7 @@ def test_output__of_a_model_that_does_not_compile__is_a_failure_of_the_tool() ->
 
 
 def test_model__all_proven__passes() -> None:
-    report = ModelCheckingGate().judge(MODELS, {"AnyA": Judgement(2)}, SOURCES)
+    report = ModelCheckingGate().judge(MODELS, {"AnyA": Judgement(2)}, SOURCES, TODAY)
     assert report.verdict is Verdict.PASSED
     assert report.figures["proven"] == {"AnyA": 2}
 
@@ -90,11 +92,17 @@ def test_model__all_proven__passes() -> None:
     ],
 )
 def test_model__not_proven__is_a_finding_with_its_place(judgement: Judgement, check: str, where: str) -> None:
-    report = ModelCheckingGate().judge(MODELS, {"AnyA": judgement}, SOURCES)
+    report = ModelCheckingGate().judge(MODELS, {"AnyA": judgement}, SOURCES, TODAY)
     assert [(finding.check, finding.where) for finding in report.findings] == [(check, where)]
 
 
 @pytest.mark.parametrize(("sources", "where"), [([*SOURCES, "New.sol"], "New.sol"), (["A.sol"], "B.sol")])
 def test_sources__neither_asked_nor_left_out_or_gone__are_findings(sources: list[str], where: str) -> None:
-    report = ModelCheckingGate().judge(MODELS, {"AnyA": Judgement(2)}, sources)
+    report = ModelCheckingGate().judge(MODELS, {"AnyA": Judgement(2)}, sources, TODAY)
     assert [(finding.check, finding.where) for finding in report.findings] == [("coverage", where)]
+
+
+def test_source_left_out__after_its_date__is_a_finding() -> None:
+    report = ModelCheckingGate().judge(MODELS, {"AnyA": Judgement(2)}, SOURCES, TODAY + timedelta(days=1))
+    assert [(finding.check, finding.where) for finding in report.findings] == [("coverage", "B.sol")]
+    assert "expired on 2026-11-25" in report.findings[0].what

@@ -1,7 +1,7 @@
 """Do the tests reach the lines and branches of the sources?"""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,8 @@ class FileCoverage:
 
 @dataclass(frozen=True, slots=True)
 class CoverageGate:
-    """Lines and branches of everything under `src/`, together. Too little is one finding per file with a gap."""
+    """Lines and branches of everything under `src/`, together. Too little is one finding per file with a gap, and a
+    file that was not looked at is one as well."""
 
     least_percent: float = LEAST_PERCENT
     name: str = "coverage"
@@ -46,16 +47,24 @@ class CoverageGate:
             )
             if completed.status != 0 or not report.exists():
                 raise ToolFailedError(f"forge coverage made no report:\n{completed.tail}")
-            return self.judge(read_lcov(report.read_text(encoding="utf-8").splitlines()))
+            files = read_lcov(report.read_text(encoding="utf-8").splitlines())
+        return self.judge(files, workspace.sources())
 
-    def judge(self, files: Iterable[FileCoverage]) -> GateReport:
-        """The report on these files, of which those outside of `src/` do not count."""
+    def judge(self, files: Iterable[FileCoverage], expected: Collection[str]) -> GateReport:
+        """The report on these files, of which those outside of `src/` do not count. `expected` are relative to it.
+
+        Raises ToolFailedError when no line or no branch was counted.
+        """
         sources = [file for file in files if file.path.startswith("src/")]
-        if not sources:
-            raise ToolFailedError("forge coverage told of no file under src/")
-        lines = _percent(sum(f.lines for f in sources), sum(len(f.missed_lines) for f in sources))
-        branches = _percent(sum(f.branches for f in sources), sum(len(f.missed_branches) for f in sources))
-        findings: list[Finding] = []
+        all_lines, all_branches = sum(f.lines for f in sources), sum(f.branches for f in sources)
+        if not all_lines or not all_branches:
+            raise ToolFailedError(f"forge coverage told of {all_lines} lines and {all_branches} branches under src/")
+        lines = _percent(all_lines, sum(len(f.missed_lines) for f in sources))
+        branches = _percent(all_branches, sum(len(f.missed_branches) for f in sources))
+        findings = [
+            Finding(self.name, "no coverage", file, "forge coverage says nothing of it")
+            for file in sorted({f"src/{file}" for file in expected} - {f.path for f in sources})
+        ]
         if lines < self.least_percent:
             findings += [
                 Finding(self.name, "line coverage", f.path, f"no test reaches the lines {_numbers(f.missed_lines)}")
@@ -74,7 +83,7 @@ class CoverageGate:
             self.name,
             tuple(findings),
             f"lines {lines:.1f} %, branches {branches:.1f} % of {len(sources)} files",
-            {"lines_percent": round(lines, 2), "branches_percent": round(branches, 2)},
+            {"lines_percent": round(lines, 2), "branches_percent": round(branches, 2), "branches": all_branches},
         )
 
 
@@ -108,7 +117,7 @@ def read_lcov(report: Iterable[str]) -> list[FileCoverage]:
 
 
 def _percent(all_of_them: int, missed: int) -> float:
-    return 100.0 * (all_of_them - missed) / all_of_them if all_of_them else 100.0
+    return 100.0 * (all_of_them - missed) / all_of_them
 
 
 def _numbers(lines: Iterable[int]) -> str:

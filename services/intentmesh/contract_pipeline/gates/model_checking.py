@@ -8,6 +8,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,8 +23,6 @@ from intentmesh.contract_pipeline.workspace import Workspace
 MODEL_TIMEOUT_SECONDS = 240.0
 FLATTEN_TIMEOUT_SECONDS = 60.0
 FOLDER = Path("test/formal/models")
-# Only types and interfaces are declared there.
-WITHOUT_CODE = ("types", "interfaces")
 EVM_VERSION = "cancun"
 # The compiler's number for "this may go wrong" by target, and the words with which it names a target that is safe.
 _UNPROVED = {
@@ -56,10 +55,11 @@ class Model(_Strict):
 
 
 class LeftOut(_Strict):
-    """A source of `src/` without a model."""
+    """A source of `src/` without a model; `expires` is the last day on which that is an answer."""
 
     file: _SourceFile
     reason: Annotated[str, StringConstraints(min_length=20, strip_whitespace=True)]
+    expires: date
 
 
 class Models(_Strict):
@@ -98,11 +98,13 @@ class ModelCheckingGate:
     def run(self, workspace: Workspace) -> GateReport:
         models = _read_models(workspace)
         judgements = {model.contract: self._check(workspace, model) for model in models.model}
-        return self.judge(models, judgements, _sources(workspace))
+        return self.judge(models, judgements, workspace.sources(), datetime.now(UTC).date())
 
-    def judge(self, models: Models, judgements: Mapping[str, Judgement], sources: Sequence[str]) -> GateReport:
+    def judge(
+        self, models: Models, judgements: Mapping[str, Judgement], sources: Sequence[str], today: date
+    ) -> GateReport:
         """The report on one judgement per model. `sources` are the files of `src/` with code, as in `models.toml`."""
-        findings = list(self._uncovered(models, sources))
+        findings = list(self._uncovered(models, sources, today))
         for model in models.model:
             findings += self._held_against(model, judgements[model.contract])
         proven = {name: judgement.proven or 0 for name, judgement in judgements.items()}
@@ -117,7 +119,7 @@ class ModelCheckingGate:
     def _held_against(self, model: Model, judgement: Judgement) -> Iterator[Finding]:
         if judgement.proven is None:
             fault = f"the checker did not end within {self.timeout_seconds:.0f} s and was killed"
-            yield Finding(self.name, "time", model.contract, fault)
+            yield Finding(self.name, "time", model.contract, fault, conclusive=False)
             return
         for one in judgement.unproved:
             yield Finding(self.name, one.target, f"{model.contract} in {one.place}", one.what)
@@ -125,11 +127,15 @@ class ModelCheckingGate:
             fault = f"{judgement.proven} targets are proven, {model.least_proven} should be"
             yield Finding(self.name, "number of proofs", model.contract, fault)
 
-    def _uncovered(self, models: Models, sources: Sequence[str]) -> Iterator[Finding]:
+    def _uncovered(self, models: Models, sources: Sequence[str], today: date) -> Iterator[Finding]:
         covered = {file for model in models.model for file in model.of}
         left_out = {one.file for one in models.left_out}
         for file in sorted(set(sources) - covered - left_out):
             yield Finding(self.name, "coverage", file, "it has neither a model nor a reason to have none")
+        for one in models.left_out:
+            if one.expires < today:
+                fault = f"its reason to have no model expired on {one.expires.isoformat()}"
+                yield Finding(self.name, "coverage", one.file, fault)
         for file in sorted((covered | left_out) - set(sources)):
             yield Finding(self.name, "coverage", file, "models.toml names it and it is not there")
 
@@ -226,13 +232,6 @@ def _function_at(trees: Sequence[Mapping[str, Any]], offset: int) -> str:
 def _holds(node: Mapping[str, Any], offset: int) -> bool:
     start, length, _ = (int(part) for part in node["src"].split(":"))
     return start <= offset < start + length
-
-
-def _sources(workspace: Workspace) -> list[str]:
-    """Files of `src/` with code in them."""
-    folder = workspace.contracts / "src"
-    files = [file.relative_to(folder) for file in sorted(folder.rglob("*.sol"))]
-    return [file.as_posix() for file in files if file.parts[0] not in WITHOUT_CODE]
 
 
 def _read_models(workspace: Workspace) -> Models:
