@@ -10,7 +10,7 @@ mkdir -p "$rendered"
 diff "$rendered/envoy.yaml" deploy/kubernetes/base/envoy.yaml
 .venv/bin/envoy --mode validate --log-level error -c "$rendered/envoy.yaml"
 
-for kustomization in deploy/kubernetes/base deploy/kubernetes/jobs deploy/kubernetes/overlays/*/; do
+for kustomization in deploy/kubernetes/base deploy/kubernetes/jobs deploy/kubernetes/jobs/volume deploy/kubernetes/overlays/*/; do
   [ -f "$kustomization/kustomization.yaml" ] || continue
   name=$(basename "$kustomization")
   .venv/bin/kubectl kustomize "$kustomization" > "$rendered/$name.yaml"

@@ -53,7 +53,9 @@ LOCAL_DEPLOYER_KEY = bytes.fromhex("2a871d0798f97d79848a013d4936a73bf4cc922c825d
 @click.option("--confirm", metavar="NETWORK", help="The network's name once more, where one has to be sure.")
 @repository_option
 @json_option
+@click.pass_obj
 def deploy_command(
+    gates: Sequence[Gate] | None,
     name: str,
     networks_file: Path | None,
     data_dir: Path,
@@ -68,11 +70,13 @@ def deploy_command(
     What stands on a chain already is not sent again. The record is DATA_DIR/records/NETWORK-VERSION.json, which
     `intentmesh up --chains` reads.
     """
+    # Only who calls it as a function can give other gates; neither options nor the environment can.
+    asked = all_gates() if gates is None else gates
     output = Output.choose(as_json)
     target = told(lambda: target_of(repository, networks_file, name))
     told(lambda: _require_confirmation(name, target, confirm, dry_run))
     followers = told(lambda: followers_of(repository, networks_file, name))
-    work = _deploy(repository, data_dir, name, target, followers, all_gates(), resume, dry_run, output)
+    work = _deploy(repository, data_dir, name, target, followers, asked, resume, dry_run, output)
     outcome = told(lambda: asyncio.run(plainly(work)))
     _conclude(output, outcome, record_path(data_dir, name, target.version))
     sys.exit(0 if outcome.verdict is Verdict.PASSED else 1)

@@ -33,7 +33,44 @@ def test_workflow__secrets__go_to_jobs_with_an_environment_only() -> None:
 def test_workflow__network_after_another__waits_for_its_job_and_takes_its_record(name: str) -> None:
     job, before = JOBS[name], NETWORKS[name].after
     assert job["needs"] == before
-    assert any(step.get("with", {}).get("name") == f"deployment-{before}" for step in job["steps"] if "uses" in step)
+    fetching = index_of(job, uses="actions/download-artifact", name=f"deployment-{before}")
+    assert index_of(job, uses="actions/cache/restore") < fetching < index_of_deploy(job)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_workflow__records_and_journals__are_there_before_a_deployment_and_kept_after_it(name: str) -> None:
+    """What `--resume` goes by, and where the transactions of contracts that stand are known from."""
+    job = JOBS[name]
+    assert "--resume" in job["steps"][index_of_deploy(job)]["run"]
+    restored = index_of(job, uses="actions/cache/restore")
+    saved = index_of(job, uses="actions/cache/save")
+    assert restored < index_of_deploy(job) < saved
+    restoring, saving = job["steps"][restored]["with"], job["steps"][saved]["with"]
+    paths = [f"build/deployments/{kind}/{name}-*" for kind in ("records", "journals")]
+    assert restoring["path"].split() == saving["path"].split() == paths
+    # A run's own key is new, so that each saves; it begins with what any run before it is found by.
+    assert "github.run_id" in saving["key"]
+    assert "github.run_attempt" in saving["key"]
+    assert saving["key"].startswith(restoring["restore-keys"])
+    assert name in restoring["restore-keys"]
+    assert job["steps"][saved]["if"] == "always()"
+    uploaded = job["steps"][index_of(job, uses="actions/upload-artifact")]
+    assert uploaded["if"] == "always()"
+    assert uploaded["with"]["path"].split() == ["build/deployments/records", "build/deployments/journals"]
+
+
+def index_of(job: dict[str, Any], *, uses: str, name: str | None = None) -> int:
+    (found,) = [
+        number
+        for number, step in enumerate(job["steps"])
+        if step.get("uses", "").startswith(f"{uses}@") and name in (None, step["with"].get("name"))
+    ]
+    return found
+
+
+def index_of_deploy(job: dict[str, Any]) -> int:
+    (found,) = [number for number, step in enumerate(job["steps"]) if "contracts deploy" in step.get("run", "")]
+    return found
 
 
 def test_workflow__network_that_needs_a_word__gets_it_on_the_main_branch_only() -> None:
