@@ -9,8 +9,10 @@ from intentmesh.store.pool import CONNECT_TIMEOUT_SECONDS, Connection, Pool
 # A group waits this long for other transactions: longer than any group of another replica takes to be stored, and
 # short beside the time-out of a caller.
 LOCK_SECONDS = 0.25
-# The least that PostgreSQL knows; without a limit nought would mean to wait for ever.
+# The least that PostgreSQL knows: to it, 0 is no limit.
 _NEXT_TO_NOTHING_SECONDS = 0.001
+# OSError: nobody answered in time. The others: the server ended it, after a commit perhaps.
+_LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
 
 
 class WriterConnection:
@@ -68,7 +70,7 @@ class WriterConnection:
 
     def is_lost(self, error: Exception) -> bool:
         """Whether the error left the connection in a state in which nobody knows what the store has done."""
-        return not self.is_open or isinstance(error, OSError | asyncpg.PostgresConnectionError)
+        return not self.is_open or isinstance(error, _LOST)
 
     async def _wait_for_locks(self, seconds: float) -> None:
         self._lock_seconds = seconds

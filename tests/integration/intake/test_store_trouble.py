@@ -85,6 +85,23 @@ async def test_lost_connection__whatever_the_store_did__order_is_accepted_as_new
         assert [result.accepted.created for result in await _submit(intake, [request])] == [False]
 
 
+async def test_lost_connection__ended_by_the_server__orders_are_accepted(
+    start_intake: StartIntake, fresh_database: Dsn
+) -> None:
+    async with start_intake(**FROM_MEMORY) as intake:
+        await _submit(intake, small_orders(intake.network, 1))
+        requests = small_orders(intake.network, 20)
+        async with _stored_elsewhere(intake, requests[:10], fresh_database):
+            submitting = asyncio.create_task(_submit(intake, requests))
+            await _until_somebody_waits_for_a_lock(intake)
+            ended = await intake.database.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'intake' AND wait_event_type = 'Lock'"
+            )
+            assert len(ended) == 1
+        assert [result.accepted.created for result in await submitting] == [True] * 20
+
+
 async def test_lost_connection__store_stays_away__says_to_send_the_same_order_again(
     start_intake: StartIntake, fresh_database: Dsn
 ) -> None:
