@@ -117,6 +117,11 @@ async def find_by_nonce(conn: Connection, origin_chain_id: ChainId, user: Addres
     return None if found is None else IntentId(found)
 
 
+async def find_by_transaction(conn: Connection, transaction_hash: bytes) -> list[IntentId]:
+    """The intents that the transaction (32 bytes of hash) did something for."""
+    return [IntentId(record[0]) for record in await conn.fetch(_SQL["find_by_transaction"], transaction_hash)]
+
+
 async def list_intents(
     conn: Connection, wanted: IntentFilter, after: PageKey | None = None, limit: int = 50
 ) -> list[IntentRow]:

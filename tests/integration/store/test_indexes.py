@@ -22,12 +22,17 @@ SELECT sha256(int8send(n)), substring(sha256(int8send(n % 500)) FOR 20), 1,
        '\\x00', decode(repeat('11', 20), 'hex'), 1, '\\x00', at, at, at, ''
 FROM generate_series(1, 20000) AS n, LATERAL (SELECT now() - n * interval '1 minute' AS at) AS t
 """
+_TRANSACTIONS = """
+INSERT INTO intent_transactions (intent_id, chain_id, hash, kind, status, block_number, gas_used, effective_gas_price)
+SELECT intent_id, 1, sha256(intent_id), 1, 1, 1, 1, 1 FROM intents
+"""
 
 
 @pytest.fixture
 async def filled(pool: Pool) -> Pool:
-    """20,000 intents of 500 users."""
+    """20,000 intents of 500 users, each with a transaction."""
     await pool.execute(_FILL)
+    await pool.execute(_TRANSACTIONS)
     await pool.execute("ANALYZE")
     return pool
 
@@ -40,6 +45,7 @@ CASES = [
     pytest.param("intents_by_user", LIST, (USER, None, [3], None, None, None, None, 50), id="list by user and type"),
     pytest.param("intents_open_by_user", INTENTS["open_of_users"], ([USER],), id="open intents of a user"),
     pytest.param("intents_by_age", LIST, (None, None, None, None, None, None, None, 50), id="newest first"),
+    pytest.param("intent_transactions_by_hash", INTENTS["find_by_transaction"], (b"\x02" * 32,), id="by transaction"),
 ]
 
 

@@ -58,6 +58,10 @@ SELECT * FROM intents WHERE intent_id = $1 FOR UPDATE;
 SELECT intent_id FROM intents
 WHERE origin_chain_id = $1 AND user_address = $2 AND permit2_nonce = $3 AND (status IN (1, 2, 3) OR obligation <> 1);
 
+-- name: find_by_transaction
+-- The intents that a transaction did something for; one can serve several.
+SELECT DISTINCT intent_id FROM intent_transactions WHERE hash = $1;
+
 -- name: open_of_users
 -- How many intents of some users have not ended (token NULL), and what those that are not in escrow yet may still take. The
 -- predicate is that of intents_open_by_user.
