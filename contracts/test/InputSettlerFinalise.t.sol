@@ -354,6 +354,24 @@ contract InputSettlerFinaliseTest is Fixture {
         escrow.refund(order);
     }
 
+    /// @dev Without a second between fill deadline and expiry, who fills last has to finalise at once.
+    function test_refund__order_that_expires_with_its_fill_deadline__races_the_solver_of_the_last_second() public {
+        StandardOrder memory order = _order();
+        order.expires = order.fillDeadline;
+        _open(order);
+        vm.warp(order.fillDeadline);
+        SolveParams[] memory params = _fillAndProve(order);
+        uint256 filled = vm.snapshotState();
+        vm.prank(solver.addr);
+        escrow.finalise(order, params, _id(solver.addr), "");
+        vm.revertToState(filled);
+        skip(1);
+        escrow.refund(order);
+        vm.expectRevert(IInputSettlerEscrow.InvalidOrderStatus.selector);
+        vm.prank(solver.addr);
+        escrow.finalise(order, params, _id(solver.addr), "");
+    }
+
     function test_refund__never_opened__is_refused() public {
         StandardOrder memory order = _order();
         vm.warp(uint256(order.expires) + 1);

@@ -376,6 +376,30 @@ contract OutputSettlerTest is Fixture {
         _expectRefused(output, abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector));
     }
 
+    /// @dev The record stands before the payment, so a callback can have it attested; if the fill fails after all, neither
+    /// record nor attestation is left.
+    function test_fill__callback_that_attests_it__stands_and_falls_with_the_fill() public {
+        CallbackRecipient target = new CallbackRecipient();
+        MandateOutput[] memory outputs = _bigOrder().outputs;
+        (outputs[0].recipient, outputs[0].callbackData) = (_id(address(target)), hex"01");
+        uint32 time = uint32(block.timestamp);
+        target.arm(
+            address(settler), abi.encodeCall(settler.setAttestation, (ORDER_ID, _id(solver.addr), time, outputs[0]))
+        );
+        bytes32 dataHash = encodings.fillDescriptionHash(_id(solver.addr), ORDER_ID, time, outputs[0]);
+        bytes32 self = _id(address(settler));
+
+        outputs[1].amount = usdc.balanceOf(solver.addr) + 1;
+        vm.prank(solver.addr);
+        vm.expectPartialRevert(IERC20Errors.ERC20InsufficientBalance.selector);
+        settler.fillOrderOutputs(ORDER_ID, outputs, deadline, _data(solver.addr));
+        assertFalse(settler.isProven(block.chainid, self, self, dataHash));
+        assertEq(target.calls(), 0);
+
+        _fill(outputs[0]);
+        assertTrue(settler.isProven(block.chainid, self, self, dataHash));
+    }
+
     // -- fillOrderOutputs
 
     function test_fillOrderOutputs__nothing_filled__pays_all() public {

@@ -8,9 +8,11 @@ import {MandateOutput, OrderStatus, SolveParams, StandardOrder} from "../../src/
 import {Encodings} from "../support/Encodings.sol";
 import {Attacker, PlainToken, StatementOracle} from "./SymbolicParts.sol";
 
-/// @notice The escrow's promises as proofs: every argument is any value it can have. Orders have one input and one output
-/// without callback data and context, which is where their lengths have to be fixed for the prover.
+/// @notice The escrow's promises as proofs: every argument is any value it can have. Orders have one input and,
+/// but for the proof about two, one output, without callback data and context: lengths have to be fixed for the prover.
 contract EscrowProofs is Test {
+    address private constant PAYER = address(0xfa7e);
+
     InputSettlerEscrow private _escrow;
     PlainToken private _token;
     StatementOracle private _oracle;
@@ -37,26 +39,27 @@ contract EscrowProofs is Test {
         assert(payouts <= 1);
     }
 
-    /// @notice The escrow's balance is at least the sum of the open orders, after any way out of any of two orders.
+    /// @notice The escrow's balance is at least the sum of the open orders, while two orders are opened and each leaves
+    /// in either way, the one that was opened first or the other before.
     function check_escrow_balance_covers_the_open_orders(
         StandardFields memory fields,
         uint128 otherAmount,
         uint32 later,
-        bool refundFirst,
+        bool[3] memory choices,
         address payee
     ) public {
-        StandardOrder memory order = _open(fields);
-        StandardFields memory otherFields = fields;
-        otherFields.amount = otherAmount;
-        otherFields.nonce = fields.nonce ^ 1;
-        StandardOrder memory other = _open(otherFields);
         vm.assume(payee != address(_escrow));
-        SolveParams[] memory params = _prove(order, fields.solver, fields.filledAt);
+        StandardOrder memory first = _open(fields);
+        fields.amount = otherAmount;
+        fields.nonce ^= 1;
+        StandardOrder memory second = _open(fields);
+        if (choices[0]) (first, second) = (second, first);
+        _assertCovered(first, second);
         vm.warp(later);
-        if (refundFirst) _refund(order);
-        else _finalise(order, params, payee);
-        uint256 owed = _owed(order) + _owed(other);
-        assert(_token.balanceOf(address(_escrow)) >= owed);
+        _leave(first, fields, choices[1], payee);
+        _assertCovered(first, second);
+        _leave(second, fields, choices[2], payee);
+        _assertCovered(first, second);
     }
 
     /// @notice Nothing is paid out for a fill that is not proven, to nobody, at no time.
@@ -104,22 +107,60 @@ contract EscrowProofs is Test {
         if (refunded) assert(_token.balanceOf(order.user) == before + fields.amount);
     }
 
-    /// @notice What a stranger does with another order, however it differs, changes nothing of this one.
+    /// @notice What a stranger does with another order, however it differs, changes nothing of this one: opens it, has it
+    /// refunded or finalises it.
     function check_a_stranger_cannot_change_an_order(
         StandardFields memory fields,
         StandardFields memory others,
         uint32 later,
-        uint8 action
+        bool refunds
     ) public {
         StandardOrder memory order = _open(fields);
         bytes32 orderId = _escrow.orderIdentifier(order);
-        StandardOrder memory other = _order(others);
-        vm.assume(_escrow.orderIdentifier(other) != orderId);
-        vm.warp(later);
-        if (action == 0) _refund(other);
-        else if (action == 1) _tryOpen(other);
-        else _finalise(other, _prove(other, others.solver, others.filledAt), address(0xbad));
+        vm.assume(_escrow.orderIdentifier(_order(others)) != orderId);
+        StandardOrder memory other = _open(others);
         assert(_escrow.orderStatus(orderId) == OrderStatus.Deposited);
+        vm.warp(later);
+        _leave(other, others, refunds, address(0xbad));
+        assert(_escrow.orderStatus(orderId) == OrderStatus.Deposited);
+        assert(_token.balanceOf(address(_escrow)) >= fields.amount);
+    }
+
+    /// @notice Nor can anyone open with a payer's authorisation another order than the one it was given for, or that one
+    /// twice, whatever is handed over as its signature.
+    function check_an_authorisation_opens_its_order_only(
+        StandardFields memory signed,
+        StandardFields memory tried,
+        bytes32 signature,
+        address by
+    ) public {
+        StandardOrder memory order = _order(signed);
+        bytes32 orderId = _escrow.orderIdentifier(order);
+        _token.mint(PAYER, type(uint256).max);
+        _token.authorise(PAYER, address(_escrow), signed.amount, signed.fillDeadline, orderId);
+        StandardOrder memory other = _order(tried);
+        if (!_openFor(other, abi.encodePacked(bytes1(0x01), signature), by)) return;
+        assert(_escrow.orderIdentifier(other) == orderId);
+        assert(_token.balanceOf(address(_escrow)) == signed.amount);
+        assert(!_openFor(other, abi.encodePacked(bytes1(0x01), signature), by));
+    }
+
+    /// @notice A single payment never counts twice: no order that asks for the same output twice gets into the escrow.
+    function check_no_order_asks_for_an_output_twice(
+        StandardFields memory fields,
+        uint256 secondAmount,
+        bytes32 secondRecipient
+    ) public {
+        StandardOrder memory order = _order(fields);
+        MandateOutput[] memory outputs = new MandateOutput[](2);
+        outputs[0] = order.outputs[0];
+        outputs[1] = _order(fields).outputs[0];
+        (outputs[1].amount, outputs[1].recipient) = (secondAmount, secondRecipient);
+        order.outputs = outputs;
+        _token.mint(PAYER, fields.amount);
+        vm.prank(PAYER);
+        (bool opened,) = address(_escrow).call(abi.encodeCall(_escrow.open, (order)));
+        if (opened) assert(secondAmount != fields.outputAmount || secondRecipient != fields.recipient);
     }
 
     /// @notice Two orders that differ in any field have two ids.
@@ -189,16 +230,24 @@ contract EscrowProofs is Test {
         order = _order(fields);
         vm.assume(fields.user != address(0));
         vm.assume(block.timestamp < fields.fillDeadline && fields.fillDeadline <= fields.expires);
-        address payer = address(0xfa7e);
-        _token.mint(payer, fields.amount);
-        vm.prank(payer);
+        _token.mint(PAYER, fields.amount);
+        vm.prank(PAYER);
         _escrow.open(order);
     }
 
-    function _tryOpen(StandardOrder memory order) private returns (bool opened) {
-        _token.mint(address(0xbad), type(uint128).max);
-        vm.prank(address(0xbad));
-        (opened,) = address(_escrow).call(abi.encodeCall(_escrow.open, (order)));
+    function _openFor(StandardOrder memory order, bytes memory signature, address by) private returns (bool opened) {
+        vm.prank(by);
+        (opened,) = address(_escrow).call(abi.encodeCall(_escrow.openFor, (order, PAYER, signature)));
+    }
+
+    /// @dev By a refund, or to the payee, with a proof.
+    function _leave(StandardOrder memory order, StandardFields memory fields, bool refunds, address payee) private {
+        if (refunds) _refund(order);
+        else _finalise(order, _prove(order, fields.solver, fields.filledAt), payee);
+    }
+
+    function _assertCovered(StandardOrder memory one, StandardOrder memory two) private view {
+        assert(_token.balanceOf(address(_escrow)) >= _owed(one) + _owed(two));
     }
 
     function _prove(StandardOrder memory order, bytes32 solver, uint32 filledAt)

@@ -6,9 +6,10 @@ import {Test} from "forge-std/Test.sol";
 import {OutputSettler} from "../../src/OutputSettler.sol";
 import {MandateOutput} from "../../src/types/OrderTypes.sol";
 import {Encodings} from "../support/Encodings.sol";
-import {Attacker, PlainToken, Pricing} from "./SymbolicParts.sol";
+import {Attacker, PlainToken, Pricing, ShortToken} from "./SymbolicParts.sol";
 
-/// @notice The output settler's promises as proofs, with any amounts, times, solvers and offers.
+/// @notice The output settler's promises as proofs, with any amounts, times, solvers and offers; on a Dutch curve
+/// amounts of 128 and slopes of 96 bits, as in the models.
 contract FillProofs is Test {
     address private constant FILLER = address(0xf111e5);
     address private constant RECIPIENT = address(0x5ec1);
@@ -43,6 +44,52 @@ contract FillProofs is Test {
         assert(paid >= amount);
         assert(paid == (offer == 0 ? amount : offer));
         assert(time <= deadline);
+    }
+
+    /// @notice Nor with less than its Dutch curve asks at that second, be it open to anyone (0x01) or exclusive at first
+    /// (0xe1), and then by nobody but its solver.
+    function check_a_dutch_output_is_never_paid_below_its_curve(
+        bytes32 orderId,
+        uint128 amount,
+        Curve memory curve,
+        bool exclusive,
+        uint256 offer,
+        bytes32 solver,
+        uint32 time
+    ) public {
+        bytes memory terms = abi.encodePacked(curve.start, curve.stop, uint256(curve.slope));
+        MandateOutput memory output = _output(
+            amount,
+            exclusive ? abi.encodePacked(bytes1(0xe1), curve.exclusiveTo, terms) : abi.encodePacked(bytes1(0x01), terms)
+        );
+        vm.warp(time);
+        if (!_fill(orderId, output, type(uint48).max, abi.encode(solver, offer))) return;
+        uint256 paid = _token.balanceOf(RECIPIENT);
+        uint256 from = time > curve.start ? time : curve.start;
+        uint256 asked = from < curve.stop ? amount + uint256(curve.slope) * (curve.stop - from) : amount;
+        assert(asked >= amount);
+        assert(paid >= asked);
+        assert(paid == (offer == 0 ? asked : offer));
+        if (exclusive) assert(solver == curve.exclusiveTo || time >= curve.start);
+    }
+
+    /// @notice Nor by a token that moves less than it says, as one that keeps a fee: then nothing is filled.
+    function check_a_token_that_moves_less_fills_nothing(
+        bytes32 orderId,
+        uint256 amount,
+        uint256 before,
+        uint256 moves,
+        bytes32 solver
+    ) public {
+        ShortToken token = new ShortToken();
+        token.move(before);
+        token.transferFrom(FILLER, RECIPIENT, before);
+        token.move(moves);
+        MandateOutput memory output = _output(amount, "");
+        output.token = bytes32(uint256(uint160(address(token))));
+        bool filled = _fill(orderId, output, type(uint48).max, abi.encode(solver));
+        if (filled) assert(moves >= amount && token.balanceOf(RECIPIENT) == before + moves);
+        else assert(_settler.getFillRecord(orderId, _encodings.outputHash(output)) == 0);
     }
 
     /// @notice An output of an order is paid once, whoever tries again with whatever offer at any time.
@@ -126,6 +173,13 @@ contract FillProofs is Test {
         (bool attested,) = address(_settler)
             .call(abi.encodeCall(_settler.setAttestation, (claimedOrder, claimant, claimedTime, output)));
         assert(attested == (claimedOrder == orderId && claimant == solver && claimedTime == time));
+    }
+
+    struct Curve {
+        uint32 start;
+        uint32 stop;
+        uint96 slope;
+        bytes32 exclusiveTo;
     }
 
     function _output(uint256 amount, bytes memory context) private view returns (MandateOutput memory output) {

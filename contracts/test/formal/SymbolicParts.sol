@@ -8,6 +8,7 @@ import {MandateOutput} from "../../src/types/OrderTypes.sol";
 /// @notice A token with nothing but the bookkeeping of balances, so that a proof is about our contracts and not about it.
 contract PlainToken {
     mapping(address => uint256) public balanceOf;
+    bytes32 private _authorised;
 
     function mint(address to, uint256 amount) external {
         balanceOf[to] += amount;
@@ -22,6 +23,42 @@ contract PlainToken {
     function transferFrom(address from, address to, uint256 amount) external returns (bool) {
         balanceOf[from] -= amount;
         balanceOf[to] += amount;
+        return true;
+    }
+
+    /// @dev As if `from` had signed it; it is good for one transfer.
+    function authorise(address from, address to, uint256 value, uint256 validBefore, bytes32 nonce) external {
+        _authorised = keccak256(abi.encode(from, to, value, 0, validBefore, nonce));
+    }
+
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        bytes calldata
+    ) external {
+        require(to == msg.sender);
+        require(_authorised == keccak256(abi.encode(from, to, value, validAfter, validBefore, nonce)));
+        _authorised = 0;
+        balanceOf[from] -= value;
+        balanceOf[to] += value;
+    }
+}
+
+/// @notice A token that moves what the proof says, whatever it is asked to move.
+contract ShortToken {
+    mapping(address => uint256) public balanceOf;
+    uint256 private _moves;
+
+    function move(uint256 amount) external {
+        _moves = amount;
+    }
+
+    function transferFrom(address, address to, uint256) external returns (bool) {
+        balanceOf[to] += _moves;
         return true;
     }
 }

@@ -32,7 +32,7 @@ contract EscrowHandler is Fixture {
     uint256 private constant OPENED_AT_MOST = 60;
 
     Entry[] private _entries;
-    address[] private _users;
+    Vm.Wallet[] private _users;
     address[] private _solvers;
     address[] private _tokens;
     FeeToken private _feeToken;
@@ -46,13 +46,19 @@ contract EscrowHandler is Fixture {
     /// @notice First promise that was broken; empty while all hold.
     string public violation;
     uint256 public opened;
+    uint256 public openedBySignature;
     uint256 public filled;
+    uint256 public attestedWhileFilling;
     uint256 public claimed;
+    uint256 public claimedWithCall;
+    uint256 public refusedProofs;
     uint256 public refunded;
 
     function setUp() public override {
         super.setUp();
-        _users = [user.addr, address(0xa11ce), address(0xb0b)];
+        _users.push(user);
+        _users.push(vm.createWallet("alice"));
+        _users.push(vm.createWallet("bob"));
         _solvers = [solver.addr, address(0x501e4)];
         _feeToken = new FeeToken();
         _falseToken = new FalseToken();
@@ -68,7 +74,8 @@ contract EscrowHandler is Fixture {
             address(_reentrantToken)
         ];
         for (uint256 i = 0; i < _users.length; ++i) {
-            _provide(_users[i], address(escrow));
+            _provide(_users[i].addr, address(escrow));
+            _provide(_users[i].addr, PERMIT2);
         }
         for (uint256 i = 0; i < _solvers.length; ++i) {
             _provide(_solvers[i], address(settler));
@@ -77,23 +84,28 @@ contract EscrowHandler is Fixture {
 
     // -- actions
 
-    /// @notice A user escrows an order in one of the tokens, good or bad, proven by one of the two oracles.
+    /// @notice An order in one of the tokens, good or bad, proven by one of the two oracles, is escrowed: by its user, or by
+    /// anybody with a signature of its user, which may be one over another order. It may ask for its output twice.
     function open(uint256 who, uint256 token, uint256 amount, uint256 shape) external {
         if (_entries.length >= OPENED_AT_MOST) return;
         StandardOrder memory order = _makeOrder(who, token, amount, shape);
         address input = address(uint160(order.inputs[0][0]));
         uint256 before = IERC20(input).balanceOf(address(escrow));
         if (shape % 7 == 0) _reentrantToken.arm(address(escrow), abi.encodeCall(escrow.open, (order)));
-        vm.prank(order.user);
-        try escrow.open(order) {
-            uint256 received = IERC20(input).balanceOf(address(escrow)) - before;
-            _require(received >= order.inputs[0][1], "opened with less than the order's inputs");
-            owed[input] += order.inputs[0][1];
-            Entry storage entry = _entries.push();
-            entry.order = abi.encode(order);
-            entry.orderId = escrow.orderIdentifier(order);
-            ++opened;
-        } catch {}
+        (address by, bytes memory call, bool allowed) = _opening(order, _users[who % _users.length], (shape / 8) % 5);
+        vm.prank(by);
+        (bool done,) = address(escrow).call(call);
+        if (!done) return;
+        uint256 received = IERC20(input).balanceOf(address(escrow)) - before;
+        _require(received >= order.inputs[0][1], "opened with less than the order's inputs");
+        _require(allowed, "opened with a signature of another order");
+        _require(order.outputs.length == 1, "opened with the same output twice");
+        owed[input] += order.inputs[0][1];
+        Entry storage entry = _entries.push();
+        entry.order = abi.encode(order);
+        entry.orderId = escrow.orderIdentifier(order);
+        ++opened;
+        if (by != order.user) ++openedBySignature;
     }
 
     /// @notice The same order again.
@@ -116,16 +128,11 @@ contract EscrowHandler is Fixture {
         uint256 least = _priceNow(output);
         offer = bound(offer, 0, 2 * least);
         bytes memory data = offers ? abi.encode(_id(by), offer) : abi.encode(_id(by));
-        address receiver = address(uint160(uint256(output.recipient)));
-        _callback.arm(address(0), "");
-        if (offer % 5 == 0) {
-            bytes memory again = abi.encodeCall(settler.fill, (entry.orderId, output, order.fillDeadline, data));
-            _callback.arm(address(settler), again);
-        }
-        uint256 before = weth.balanceOf(receiver);
+        bool attests = _armForFill(entry.orderId, order, by, (who / 8) % 3, data);
+        uint256 before = _received(output);
         vm.prank(by);
         try settler.fill(entry.orderId, output, order.fillDeadline, data) {
-            uint256 paid = weth.balanceOf(receiver) - before;
+            uint256 paid = _received(output) - before;
             if (entry.fills > 0) {
                 _require(paid == 0, "an output was paid twice");
                 return;
@@ -133,6 +140,11 @@ contract EscrowHandler is Fixture {
             _require(paid >= least && paid >= output.amount, "an output was paid with less than the order asks");
             if (offers && offer > 0) _require(paid == offer, "not the offered amount was paid");
             _require(block.timestamp <= order.fillDeadline, "filled after the deadline");
+            _require(_mayFill(output, by), "an output was filled before its time by another than its solver");
+            if (attests && output.callbackData.length > 0) {
+                ++attestedWhileFilling;
+                entry.proven = order.inputOracle == address(settler);
+            }
             entry.fills = 1;
             entry.solver = _id(by);
             entry.filledAt = uint32(block.timestamp);
@@ -140,8 +152,8 @@ contract EscrowHandler is Fixture {
         } catch {}
     }
 
-    /// @notice The fill is made provable: by the settler itself, or by attesters, of whom some may sign twice, sign
-    /// something else, or not sign.
+    /// @notice The fill is made provable: by the settler itself, or by signatures, of which some may be missing, be of one
+    /// attester twice, of a stranger, or of another fill than the one they are handed over for, which may be a lie.
     function prove(uint256 which, uint256 first, uint256 second, bool lie) external {
         if (_entries.length == 0) return;
         Entry storage entry = _pick(which);
@@ -156,9 +168,12 @@ contract EscrowHandler is Fixture {
             } catch {}
             return;
         }
-        if (!honest) return; // attesters sign what they have seen and nothing else
+        // Attesters sign what they have seen and nothing else, but anybody can hand that over as a proof of this.
+        Entry storage seen = honest && (first / 16) % 8 != 7 ? entry : _pick(second / 16);
+        if (seen.fills == 0) return;
         bytes32 dataHash = encodings.fillDescriptionHash(claimant, entry.orderId, entry.filledAt, output);
-        bytes32 digest = oracle.attestationDigest(output.chainId, output.oracle, output.settler, dataHash);
+        bytes32 signedHash = _statementOf(seen);
+        bytes32 digest = oracle.attestationDigest(output.chainId, output.oracle, output.settler, signedHash);
         (first, second) = (first % (attesters.length + 1), second % (attesters.length + 1));
         bytes[] memory signatures = new bytes[](2);
         signatures[0] = _signatureOf(first, digest);
@@ -171,8 +186,12 @@ contract EscrowHandler is Fixture {
         try oracle.submit(output.chainId, output.oracle, output.settler, dataHash, signatures) {
             bool enough = first != second && first < attesters.length && second < attesters.length;
             _require(enough || entry.proven, "proven without enough distinct attesters");
+            _require(honest, "a fill was proven that never was");
+            _require(signedHash == dataHash || entry.proven, "proven by signatures of something else");
             entry.proven = true;
-        } catch {}
+        } catch {
+            ++refusedProofs;
+        }
     }
 
     /// @notice Somebody, the solver or not, wants the inputs, for the true or a wrong time, with or without a callback.
@@ -186,9 +205,9 @@ contract EscrowHandler is Fixture {
         SolveParams[] memory params = new SolveParams[](1);
         params[0].solver = shape % 8 == 1 ? _id(by) : entry.solver;
         params[0].timestamp = shape % 8 == 2 ? entry.filledAt + 1 : entry.filledAt;
-        bytes memory call = shape % 6 == 0 ? bytes(hex"00") : bytes("");
+        bytes memory call = shape % 3 == 0 ? bytes(hex"00") : bytes("");
         _callback.arm(address(0), "");
-        if (call.length > 0) _callback.arm(address(escrow), abi.encodeCall(escrow.refund, (order)));
+        if (shape % 6 == 0) _callback.arm(address(escrow), abi.encodeCall(escrow.refund, (order)));
         address token = address(uint160(order.inputs[0][0]));
         uint256 before = IERC20(token).balanceOf(address(_callback));
         vm.prank(by);
@@ -205,6 +224,7 @@ contract EscrowHandler is Fixture {
             entry.claims = 1;
             owed[token] -= order.inputs[0][1];
             ++claimed;
+            if (call.length > 0) ++claimedWithCall;
         } catch {}
     }
 
@@ -301,7 +321,7 @@ contract EscrowHandler is Fixture {
         returns (StandardOrder memory order)
     {
         order = _order();
-        order.user = _users[who % _users.length];
+        order.user = _users[who % _users.length].addr;
         order.nonce = _entries.length;
         // Half of them in good tokens, or little would ever be settled.
         uint256 index = token % 2 == 0 ? (token / 2) % 2 : (token / 2) % _tokens.length;
@@ -309,32 +329,101 @@ contract EscrowHandler is Fixture {
         if (shape % 2 == 1) order.inputOracle = address(oracle);
         MandateOutput memory output = order.outputs[0];
         output.amount = bound(amount >> 128, 0, 1e18);
-        if (shape % 3 == 1) {
-            uint32 from = uint32(block.timestamp + shape % 600);
-            output.context = abi.encodePacked(bytes1(0x01), from, from + uint32(shape % 1800), uint256(1e12));
-        }
-        if (shape % 3 == 2) {
-            uint32 until = uint32(block.timestamp + shape % 600);
-            output.context = abi.encodePacked(bytes1(0xe0), _id(_solvers[0]), until);
-        }
-        if (shape % 5 == 0) {
+        output.context = _makeContext((shape / 2) % 4, shape);
+        if (shape % 13 == 6) output.token = _id(address(_feeToken));
+        if (shape % 13 == 7) output.token = _id(address(_lyingToken));
+        if (shape % 3 == 0) {
             output.recipient = _id(address(_callback));
             output.callbackData = hex"c0ffee";
         }
+        if (shape % 11 == 3) {
+            order.outputs = new MandateOutput[](2);
+            (order.outputs[0], order.outputs[1]) = (output, output);
+        }
+    }
+
+    function _makeContext(uint256 kind, uint256 shape) private view returns (bytes memory) {
+        uint32 from = uint32(block.timestamp + shape % 600);
+        bytes memory curve = abi.encodePacked(from, from + uint32(shape % 1800), uint256(1e12));
+        if (kind == 1) return abi.encodePacked(bytes1(0x01), curve);
+        if (kind == 2) return abi.encodePacked(bytes1(0xe0), _id(_solvers[0]), from);
+        if (kind == 3) return abi.encodePacked(bytes1(0xe1), _id(_solvers[0]), curve);
+        return "";
+    }
+
+    /// @return by Who makes the call.
+    /// @return call The call that opens the order.
+    /// @return allowed Whether it may: the owner makes it, or has signed for it.
+    function _opening(StandardOrder memory order, Vm.Wallet memory owner, uint256 way)
+        private
+        returns (address by, bytes memory call, bool allowed)
+    {
+        if (way == 0) return (owner.addr, abi.encodeCall(escrow.open, (order)), true);
+        allowed = way < 3;
+        MandateOutput memory output = order.outputs[0];
+        if (!allowed) output.amount += 1; // what the owner signs asks for more than what is opened with it
+        bytes memory signature;
+        address token = address(uint160(order.inputs[0][0]));
+        if (way % 2 == 1) {
+            signature = _permit2Signature(owner, order);
+        } else if (token == address(usdc) || token == address(weth)) {
+            signature = abi.encodePacked(hex"01", _erc3009Signature(owner, order, 0));
+        } else {
+            // These know no authorisations; the lying one says yes to any.
+            (signature, allowed) = (abi.encodePacked(hex"01", new bytes(65)), true);
+        }
+        if (way >= 3) output.amount -= 1;
+        return (stranger.addr, abi.encodeCall(escrow.openFor, (order, owner.addr, signature)), allowed);
+    }
+
+    /// @dev What the recipient does if it is called back: nothing, fill again, or prove the fill that is under way.
+    /// @return attests Whether it is the last.
+    function _armForFill(bytes32 orderId, StandardOrder memory order, address by, uint256 deed, bytes memory data)
+        private
+        returns (bool attests)
+    {
+        MandateOutput memory output = order.outputs[0];
+        _callback.arm(address(0), "");
+        if (deed == 1) {
+            _callback.arm(address(settler), abi.encodeCall(settler.fill, (orderId, output, order.fillDeadline, data)));
+        }
+        attests = deed == 2;
+        if (attests) {
+            uint32 time = uint32(block.timestamp);
+            _callback.arm(address(settler), abi.encodeCall(settler.setAttestation, (orderId, _id(by), time, output)));
+        }
+    }
+
+    function _received(MandateOutput memory output) private view returns (uint256) {
+        return IERC20(address(uint160(uint256(output.token)))).balanceOf(address(uint160(uint256(output.recipient))));
+    }
+
+    /// @dev What honest attesters sign of an order that was filled.
+    function _statementOf(Entry storage entry) private view returns (bytes32) {
+        StandardOrder memory order = _decode(entry);
+        return encodings.fillDescriptionHash(entry.solver, entry.orderId, entry.filledAt, order.outputs[0]);
     }
 
     /// @dev What an output costs now, written down a second time, from the specification and not from the code.
     function _priceNow(MandateOutput memory output) private view returns (uint256) {
-        if (output.context.length != 41) return output.amount;
-        (uint32 from, uint32 to) = _dutchTimes(output.context);
+        uint256 length = output.context.length;
+        if (length != 41 && length != 73) return output.amount;
+        uint256 from = _timeIn(output.context, length - 40);
+        uint256 to = _timeIn(output.context, length - 36);
         uint256 time = block.timestamp < from ? from : block.timestamp;
         return time >= to ? output.amount : output.amount + (to - time) * 1e12;
     }
 
-    function _dutchTimes(bytes memory context) private pure returns (uint32 from, uint32 to) {
-        for (uint256 i = 1; i < 5; ++i) {
-            from = (from << 8) | uint8(context[i]);
-            to = (to << 8) | uint8(context[i + 4]);
+    /// @dev Exclusive outputs name the first solver, and when it ends.
+    function _mayFill(MandateOutput memory output, address by) private view returns (bool) {
+        bytes memory context = output.context;
+        if (context.length == 0 || uint8(context[0]) < 0xe0) return true;
+        return by == _solvers[0] || block.timestamp >= _timeIn(context, 33);
+    }
+
+    function _timeIn(bytes memory context, uint256 start) private pure returns (uint256 time) {
+        for (uint256 i = start; i < start + 4; ++i) {
+            time = (time << 8) | uint8(context[i]);
         }
     }
 
