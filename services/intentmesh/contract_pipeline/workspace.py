@@ -1,5 +1,6 @@
 """Where the contracts, their builds and the programs that judge them are; and copies of it all to try things in."""
 
+import contextlib
 import os
 import platform
 import shutil
@@ -105,8 +106,14 @@ class Workspace:
         return _program("halmos", self.tools / ".envs" / "halmos" / "bin" / "halmos", "make audit-tools")
 
     def tool_versions(self) -> dict[str, str]:
-        """What builds and judges, for a record. Raises ToolMissingError, ToolFailedError."""
-        programs = (self.contracts / "tools" / "solc", self.forge(), self.slither(), self.halmos())
+        """What builds and judges, for a record; a tool that is not there has judged nothing.
+
+        Raises ToolMissingError for the compiler's, ToolFailedError.
+        """
+        programs = [self.contracts / "tools" / "solc", self.forge()]
+        for judge in (self.slither, self.halmos):
+            with contextlib.suppress(ToolMissingError):
+                programs.append(judge())
         return {program.name: self._version(program) for program in programs}
 
     def _version(self, program: Path) -> str:

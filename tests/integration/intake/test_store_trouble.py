@@ -22,10 +22,12 @@ from tests.fixtures.cutting_proxy import cutting_proxy
 from tests.fixtures.intents import insert, new_intent
 from tests.fixtures.orders import id_of
 from tests.fixtures.submissions import small_orders, submit_everywhere
-from tests.integration.intake.conftest import Intake, StartIntake
+from tests.integration.intake.conftest import Intake, StartIntake, principal
 
-# Orders of a known user are decided in memory, so that those of one message are stored together.
-FROM_MEMORY = {"open_orders_cache_seconds": 60, "funds_cache_seconds": 60, "user_intents_per_10_seconds": 1000}
+# Orders that a service brings of a known user are decided in memory: those of one message are stored together, and the
+# writer is the first to ask the store about them.
+FROM_MEMORY = {"open_orders_cache_seconds": 60, "funds_cache_seconds": 60}
+SERVICE = principal("service:shop")
 # Far below the time-out of a statement, far above what storing takes.
 PROMPT_SECONDS = 5.0
 
@@ -156,7 +158,7 @@ async def _until_health_is(intake: Intake, status: int) -> None:
 
 async def _submit(intake: Intake, requests: Sequence[SubmitIntentRequest]) -> list[SubmitIntentResult]:
     """By one stream; the results in the order of the requests."""
-    (results,) = await submit_everywhere(intake.target, requests, 1, ())
+    (results,) = await submit_everywhere(intake.target, requests, 1, SERVICE)
     return [results[index] for index in range(len(requests))]
 
 
