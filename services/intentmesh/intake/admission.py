@@ -223,7 +223,9 @@ class Admission:
         self._user_counts.hold(admissible.intent_id)
         assessment.counted = True
         try:
-            stored = await self._acceptor.find_again(admissible, caller, assessment.request)
+            # Services have a large budget apart from the users' own, which is not worth a question for each order.
+            asks = self._limiter.counts_bursts(caller)
+            stored = await self._acceptor.find_again(admissible, caller, assessment.request) if asks else None
             if stored is None:
                 await self._user_counts.count(admissible, caller)
                 return None

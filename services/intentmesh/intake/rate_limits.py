@@ -108,9 +108,13 @@ class RateLimiter:
 
     def count_user_now(self, user: Address, caller: Caller) -> bool:
         """Counts one new intent of the user where that needs nobody else; False: nothing was counted."""
-        if self._limits_of(caller).user_burst is not None:
+        if self.counts_bursts(caller):
             return False
         return self._tokens.use_one_now(_user_key(Budget.USER_INTENTS, user, caller))
+
+    def counts_bursts(self, caller: Caller) -> bool:
+        """Whether what this caller brings counts like what users bring by hand."""
+        return self._limits_of(caller).user_burst is not None
 
     async def count_user(self, user: Address, caller: Caller) -> None:
         """Counts one new intent of the user. Raises LimitReached."""
