@@ -56,11 +56,24 @@ class UserOrders:
 
     def reserved_without(self, intent_id: IntentId, funds: Funds) -> int:
         """What the open intents may still take of one token on one chain."""
-        return self.permitted_without(intent_id, funds) + self._reserved(intent_id, Share(*funds, by_permit2=False))
+        return self.reserves_without(intent_id, funds)[0]
 
     def permitted_without(self, intent_id: IntentId, funds: Funds) -> int:
         """The part of it that Permit2 is to take, out of what the user allows it."""
-        return self._reserved(intent_id, Share(*funds, by_permit2=True))
+        return self.reserves_without(intent_id, funds)[1]
+
+    def reserves_without(self, intent_id: IntentId, funds: Funds) -> tuple[int, int]:
+        """Both, for those in a hurry."""
+        chain_id, token = funds
+        by_permit2, otherwise = (chain_id, token, True), (chain_id, token, False)
+        reserved, reserving = self.reserved.get, self.reserving.get
+        permitted = reserved(by_permit2, 0) + reserving(by_permit2, 0)
+        rest = reserved(otherwise, 0) + reserving(otherwise, 0)
+        own = self.entering.get(intent_id)
+        if own is not None:
+            permitted -= own.takes.get(by_permit2, 0)
+            rest -= own.takes.get(otherwise, 0)
+        return permitted + rest, permitted
 
     def enter(self, admissible: Admissible) -> None:
         entering = self.entering.get(admissible.intent_id)
@@ -99,11 +112,6 @@ class UserOrders:
                 self.stored -= 1
                 if seen[intent_id]:
                     _add(self.reserved, entering.takes, -1)
-
-    def _reserved(self, intent_id: IntentId, share: Share) -> int:
-        total = self.reserved.get(share, 0) + self.reserving.get(share, 0)
-        own = self.entering.get(intent_id)
-        return total if own is None else total - own.takes.get(share, 0)
 
     def _store(self, takes: Mapping[Share, int]) -> None:
         self.stored += 1
@@ -244,4 +252,4 @@ def takes_of(admissible: Admissible) -> dict[Funds, int]:
 def shares_of(admissible: Admissible) -> dict[Share, int]:
     """The same, and who takes it."""
     by_permit2 = admissible.permit2_nonce is not None
-    return {Share(*funds, by_permit2=by_permit2): amount for funds, amount in takes_of(admissible).items()}
+    return {(*funds, by_permit2): amount for funds, amount in takes_of(admissible).items()}

@@ -5,7 +5,6 @@ One statement stores a group: an INSERT of many rows costs a tenth of as many IN
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from intentmesh.domain.lifecycle import State
 from intentmesh.domain.types import Address, Bytes32, ChainId, IntentId
@@ -42,12 +41,8 @@ class RequestKey:
     request_id: str
 
 
-class Share(NamedTuple):
-    """Of what open intents may still take: a token on its origin chain, and whether it is Permit2 that takes it."""
-
-    origin_chain_id: ChainId
-    token: Address
-    by_permit2: bool
+# Of what open intents may still take: a token on its origin chain, and whether it is Permit2 that takes it.
+Share = tuple[ChainId, Address, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +121,7 @@ async def open_of_users(conn: Connection, users: Sequence[Address]) -> dict[Addr
         if token is None:
             counts[Address(user)] = int(amount)
         else:
-            reserved[Address(user)][Share(ChainId(chain_id), Address(token), by_permit2)] = int(amount)
+            reserved[Address(user)][ChainId(chain_id), Address(token), by_permit2] = int(amount)
     return {user: OpenOfUser(counts.get(user, 0), reserved[user]) for user in users}
 
 

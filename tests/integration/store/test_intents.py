@@ -7,7 +7,7 @@ import pytest
 from intentmesh.domain.lifecycle import IllegalTransition, accepted
 from intentmesh.domain.types import Address, Bytes32, IntentId
 from intentmesh.store import admission, events, executions, intents
-from intentmesh.store.admission import NonceKey, RequestKey, Share
+from intentmesh.store.admission import NonceKey, RequestKey
 from intentmesh.store.intents import IntentFilter, PageKey, RequestIdUse, StaleRow
 from intentmesh.store.pool import Pool
 from intentmesh.store.rows import IntentRow
@@ -70,7 +70,7 @@ async def test_insert_intents__reads_back_what_was_stored(pool: Pool) -> None:
         assert getattr(row, name) == getattr(new, name)
     assert row.state == accepted()
     assert (row.permit2_nonce, row.sequence, row.source) == (2**256 - 1, 1, "user:x")
-    assert open_now.reserved == {Share(new.origin_chain_id, token, by_permit2=True): amount for token, amount in inputs}
+    assert open_now.reserved == {(new.origin_chain_id, token, True): amount for token, amount in inputs}
     pb = intents.to_proto(row)
     assert pb.order.nonce == "7"
     assert pb.metadata.ip == "10.0.0.1"

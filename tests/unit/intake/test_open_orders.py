@@ -2,15 +2,15 @@
 
 from intentmesh.domain.types import IntentId
 from intentmesh.intake.open_orders import UserOrders
-from intentmesh.store.admission import OpenOfUser, Share
+from intentmesh.store.admission import OpenOfUser
 
 from tests.fixtures.orders import erc3009_request, make_order, permit2_request
 from tests.unit.intake.networks import ALPHA, NETWORK
 from tests.unit.intake.test_checks import _admissible
 
 USDC = (ALPHA.chain_id, ALPHA.tokens["USDC"].address)
-PERMITTED = Share(*USDC, by_permit2=True)
-AUTHORISED = Share(*USDC, by_permit2=False)
+PERMITTED = (*USDC, True)
+AUTHORISED = (*USDC, False)
 NOBODY = IntentId(bytes(32))
 
 

@@ -126,9 +126,8 @@ class ChainChecks:
             allowance = self._funds.peek((chain_id, "allowance", funds[1], user))
             if balance is None or allowance is None:
                 return _missed("funds")
-            if balance < amount + open_orders.reserved_without(intent_id, funds):
-                return False
-            if allowance < amount + open_orders.permitted_without(intent_id, funds):
+            reserved, permitted = open_orders.reserves_without(intent_id, funds)
+            if balance < amount + reserved or allowance < amount + permitted:
                 return False
         _HITS.inc()
         return True
