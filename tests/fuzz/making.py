@@ -299,7 +299,7 @@ _ODD_HEADERS: Metadata = (
     (":authority", "a b"),
     (":method", "GET"),
     (":method", "OPTIONS"),
-    (":method", "XXX"),
+    (":method", "XXX"),  # no method of HTTP
     (":scheme", "ftp"),
     ("x-latin", "\xe9\xff"),
     ("x-control", "a\x01b"),

@@ -196,6 +196,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                 except Exception as error:
                     if context.done():
                         raise
+                    # What generated servicers do for a method that this server does not have; any other is a bug.
                     if isinstance(error, NotImplementedError) and context.code() is grpc.StatusCode.UNIMPLEMENTED:
                         code = grpc.StatusCode.UNIMPLEMENTED
                         await context.abort(code, "this server does not implement the method")

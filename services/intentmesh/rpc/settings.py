@@ -122,6 +122,7 @@ class _ConfigFile(PydanticBaseSettingsSource):
     """The TOML file; a key the service does not know is an error, since it is most likely a typing mistake."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        # Abstract in pydantic, which calls it only from sources that use its own `__call__`.
         raise NotImplementedError("the file is read as a whole")
 
     def __call__(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ POISONS = (
     ("x-anything-bin", "!!!"),
     ("te", "gzip"),
     (":method", "HEAD"),
-    (":method", "XXX"),
+    (":method", "XXX"),  # no method of HTTP
     (":scheme", "ftp"),
 )
 # What these calls share with a poisoned one is the header's name.
