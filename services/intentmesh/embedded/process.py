@@ -101,10 +101,12 @@ class ChildProcess:
         """
         try:
             self.send_signal(self.spec.stop_signal)
-            await asyncio.wait_for(self._exited.wait(), self.spec.stop_grace_s)
+            async with asyncio.timeout(self.spec.stop_grace_s):
+                await self._exited.wait()
         except TimeoutError:
             self._kill_group()
-            await asyncio.wait_for(self._exited.wait(), KILL_GRACE_S)
+            async with asyncio.timeout(KILL_GRACE_S):
+                await self._exited.wait()
         finally:
             if not self.has_exited:
                 self._kill_group()

@@ -160,7 +160,8 @@ class SupervisedProcess(Part):
                 happened = f"was not ready within {self._ready_within_s:g} s"
                 raise NotReadyInTimeError(self.name, happened, self._spec.log_file, child.log_tail())
             try:
-                await asyncio.wait_for(child.exited(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await child.exited()
             except TimeoutError:
                 pause_s = min(pause_s * 2, LONGEST_PROBE_PAUSE_S)
         # Asked last: an answer may have come from a stranger on the same port while our process was dying.
@@ -172,7 +173,8 @@ class SupervisedProcess(Part):
         if self._child is None or self._child.has_exited:
             return True
         try:
-            return await asyncio.wait_for(self._ready(), PROBE_TIMEOUT_S)
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                return await self._ready()
         except (OSError, TimeoutError):
             return False
 

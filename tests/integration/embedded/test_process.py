@@ -149,6 +149,22 @@ async def test_start__cancelled_in_the_middle__leaves_nothing(tmp_path: Path) ->
     assert processes_of(pid) == []
 
 
+async def test_start__cancelled_just_as_its_probe_answers__is_cancelled(tmp_path: Path) -> None:
+    """`asyncio.wait_for` of Python 3.11 returns the answer then, and the cancellation is lost."""
+    starting: asyncio.Task[None]
+
+    async def not_yet() -> bool:
+        asyncio.get_running_loop().call_soon(starting.cancel)
+        return False
+
+    child = spec(tmp_path, OBEDIENT)
+    part = SupervisedProcess(child, not_yet, ready_within_s=0.5)
+    starting = asyncio.create_task(part.start())
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert part.pid is None
+
+
 async def test_death__of_a_supervised_process__starts_it_again(tmp_path: Path) -> None:
     async with supervised(tmp_path, OBEDIENT) as part:
         first = part.pid

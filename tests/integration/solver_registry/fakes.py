@@ -215,5 +215,6 @@ def order(amount: int = 1_000, **changes: Any) -> order_pb2.Order:
 
 
 def run_auction(number: int = 1, round_: int = 1, **changes: Any) -> pb.RunAuctionRequest:
+    """A request of its own each time: a second one may hold an order whose deadlines are a second later."""
     fields = {"intent_id": f"0x{number:064x}", "round": round_, "order": order()}
     return pb.RunAuctionRequest(**(fields | changes))

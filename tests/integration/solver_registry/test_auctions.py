@@ -112,7 +112,8 @@ async def test_run_auction__caller_goes_away__result_is_stored_all_the_same(fres
             return await offering(1_000)(me, request)
 
         solver.behaviour = wait_then_offer
-        call = mesh.executor.RunAuction(run_auction())
+        request = run_auction()
+        call = mesh.executor.RunAuction(request)
         waiting = asyncio.ensure_future(call)
         await asked.wait()
         call.cancel()
@@ -120,7 +121,7 @@ async def test_run_auction__caller_goes_away__result_is_stored_all_the_same(fres
             await waiting
         solver.behaviour = offering(3_000)
         go_on.set()
-        assert list((await mesh.executor.RunAuction(run_auction())).auction.winner.output_amounts) == ["1000"]
+        assert list((await mesh.executor.RunAuction(request)).auction.winner.output_amounts) == ["1000"]
 
 
 async def test_run_auction__enough_quotes__does_not_wait_nor_blame_the_others(fresh_database: str) -> None:

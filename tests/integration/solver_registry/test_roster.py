@@ -180,10 +180,11 @@ async def test_list_solvers__in_pages__shows_each_once(fresh_database: str) -> N
 async def test_registry__restarted__still_knows_all(fresh_database: str) -> None:
     async with registry(fresh_database) as mesh:
         solver = await mesh.solver(offering(1_000))
-        before = (await mesh.executor.RunAuction(run_auction())).auction
+        request = run_auction()
+        before = (await mesh.executor.RunAuction(request)).auction
     async with registry(fresh_database) as mesh:
         assert await state(mesh, solver) == "ACTIVE"
-        assert (await mesh.executor.RunAuction(run_auction())).auction == before
+        assert (await mesh.executor.RunAuction(request)).auction == before
 
 
 async def test_registry__schema_broken__is_internal_without_a_word_of_sql(fresh_database: str) -> None:
