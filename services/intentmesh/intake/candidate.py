@@ -1,18 +1,20 @@
 """A submission that is well formed: what the checks look at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from intentmesh.chain.config import ChainConfig, NetworkConfig
 from intentmesh.domain.order import Order, order_id
 from intentmesh.domain.signatures import Erc3009Signatures, Permit2Signature
-from intentmesh.domain.types import ADDRESS_BYTES, WORD_BYTES, Bytes32, ChainId, IntentId
+from intentmesh.domain.types import ADDRESS_BYTES, WORD_BYTES, Address, Bytes32, ChainId, IntentId
 from intentmesh.intake.findings import Finding
 from intentmesh.v1.intent_pb2 import IntentType
 
 _UPPER_BYTES = bytes(WORD_BYTES - ADDRESS_BYTES)
 
 OrderSignature = Permit2Signature | Erc3009Signatures
+# A token on its chain.
+Funds = tuple[ChainId, Address]
 
 
 # Not frozen, though nobody changes them: freezing triples what making one costs, and each order makes several.
@@ -52,12 +54,13 @@ class Candidate:
             origin=self.origin,
             destination=self.destination,
             intent_id=self.intent_id,
+            takes=_takes_of(self.order),
         )
 
 
 @dataclass(slots=True)
 class Admissible:
-    """A candidate whose shape was found right, so that everything about it is known."""
+    """A candidate whose shape was found right, so that everything about it is known. `takes`: the sum of its inputs."""
 
     order: Order
     intent_type: "IntentType.ValueType"
@@ -66,6 +69,7 @@ class Admissible:
     origin: ChainConfig
     destination: ChainConfig
     intent_id: IntentId
+    takes: Mapping[Funds, int]
 
     @property
     def permit2_nonce(self) -> int | None:
@@ -94,3 +98,11 @@ def intent_id_of(order: Order, origin: ChainConfig | None) -> IntentId | None:
 def is_clean(word: Bytes32) -> bool:
     """Whether the word is an address."""
     return word.startswith(_UPPER_BYTES)
+
+
+def _takes_of(order: Order) -> dict[Funds, int]:
+    takes: dict[Funds, int] = {}
+    for item in order.inputs:
+        funds = (order.origin_chain_id, item.token)
+        takes[funds] = takes.get(funds, 0) + item.amount
+    return takes

@@ -11,14 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from intentmesh.domain.types import Address, ChainId, IntentId
-from intentmesh.intake.candidate import Admissible
+from intentmesh.domain.types import Address, IntentId
+from intentmesh.intake.candidate import Admissible, Funds
 from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.store import admission
 from intentmesh.store.admission import OpenOfUser, Share
 from intentmesh.store.pool import Pool
-
-Funds = tuple[ChainId, Address]
 
 FRESH_SECONDS = 0.25
 # Of its time: from then on, what is still used is read anew while it serves, so that nobody has to wait for it.
@@ -35,6 +33,8 @@ class _Entering:
 
     callers: int
     takes: Mapping[Share, int]
+    # A read has seen it in the store, whoever brought it there.
+    is_stored: bool = False
 
 
 @dataclass(slots=True)
@@ -43,12 +43,12 @@ class UserOrders:
 
     read_at: float
     stored: int
-    reserved: dict[Share, int]
+    # What those may still take that are open, and those that enter.
+    taken: dict[Share, int]
     entering: dict[IntentId, _Entering] = field(default_factory=dict)
-    # The sum of what those that enter take.
-    reserving: dict[Share, int] = field(default_factory=dict)
-    # Stored since the newest read began, so the read may have missed them.
-    stored_meanwhile: dict[IntentId, Mapping[Share, int]] = field(default_factory=dict)
+    # Stored since a read began that is not over, so it may have missed them. None while nobody reads: kept for longer,
+    # they would be most of what a busy server holds.
+    stored_meanwhile: dict[IntentId, Mapping[Share, int]] | None = None
 
     def count_without(self, intent_id: IntentId) -> int:
         """Open intents, one that is just entering left out."""
@@ -64,11 +64,8 @@ class UserOrders:
 
     def reserves_without(self, intent_id: IntentId, funds: Funds) -> tuple[int, int]:
         """Both, for those in a hurry."""
-        chain_id, token = funds
-        by_permit2, otherwise = (chain_id, token, True), (chain_id, token, False)
-        reserved, reserving = self.reserved.get, self.reserving.get
-        permitted = reserved(by_permit2, 0) + reserving(by_permit2, 0)
-        rest = reserved(otherwise, 0) + reserving(otherwise, 0)
+        by_permit2, otherwise = (*funds, True), (*funds, False)
+        permitted, rest = self.taken.get(by_permit2, 0), self.taken.get(otherwise, 0)
         own = self.entering.get(intent_id)
         if own is not None:
             permitted -= own.takes.get(by_permit2, 0)
@@ -82,40 +79,49 @@ class UserOrders:
             return
         takes = shares_of(admissible)
         self.entering[admissible.intent_id] = _Entering(1, takes)
-        _add(self.reserving, takes)
+        _add(self.taken, takes)
 
     def leave(self, intent_id: IntentId, *, created: bool) -> None:
         entering = self.entering.get(intent_id)
         if entering is None:
             return
         entering.callers -= 1
-        if created or entering.callers == 0:
+        if created or entering.is_stored:
             del self.entering[intent_id]
-            _add(self.reserving, entering.takes, -1)
-        if created:
-            self._store(entering.takes)
-            self.stored_meanwhile[intent_id] = entering.takes
+            self.stored += 1
+            if self.stored_meanwhile is not None:
+                self.stored_meanwhile[intent_id] = entering.takes
+        elif entering.callers == 0:
+            del self.entering[intent_id]
+            _add(self.taken, entering.takes, -1)
+
+    def begin_reading(self) -> None:
+        """From now on what is stored may be missed by the read; `replace` or `end_reading` must follow."""
+        self.stored_meanwhile = {}
+
+    def end_reading(self) -> None:
+        """The read is over, or has failed."""
+        self.stored_meanwhile = None
 
     def in_doubt(self) -> Iterable[IntentId]:
         """Those that a read may have seen or not."""
-        return (*self.entering, *self.stored_meanwhile)
+        return (*self.entering, *(self.stored_meanwhile or ()))
 
     def replace(self, read_at: float, read: OpenOfUser, seen: Mapping[IntentId, bool]) -> None:
         """Takes over what was read. `seen`: those in doubt that the read has counted, and whether with their funds."""
-        self.read_at, self.stored, self.reserved = read_at, read.count, dict(read.reserved)
-        for intent_id, takes in self.stored_meanwhile.items():
+        self.read_at, self.stored, self.taken = read_at, read.count, dict(read.reserved)
+        for intent_id, takes in (self.stored_meanwhile or {}).items():
             if intent_id not in seen:
-                self._store(takes)
+                self.stored += 1
+                _add(self.taken, takes)
         for intent_id, entering in self.entering.items():
-            # It is committed, but has not left yet; then it is counted.
             if intent_id in seen:
+                # It is committed, but has not left yet; then it is counted.
+                entering.is_stored = True
                 self.stored -= 1
-                if seen[intent_id]:
-                    _add(self.reserved, entering.takes, -1)
-
-    def _store(self, takes: Mapping[Share, int]) -> None:
-        self.stored += 1
-        _add(self.reserved, takes)
+            if not seen.get(intent_id):
+                _add(self.taken, entering.takes)
+        self.end_reading()
 
 
 def _add(total: dict[Share, int], takes: Mapping[Share, int], sign: int = 1) -> None:
@@ -204,20 +210,21 @@ class OpenOrders:
             self._reading = None
 
     async def _read(self, users: Sequence[Address]) -> list[UserOrders]:
-        for user in users:
-            known = self._users.get(user)
-            if known is not None:
-                known.stored_meanwhile.clear()
+        known = [self._users[user] for user in users if user in self._users]
+        for orders in known:
+            orders.begin_reading()
         began_at = self._clock()
-        with reaching_the_store():
-            # Both questions see the store as it was at one moment.
-            async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-                read = await admission.open_of_users(conn, users)
-                in_doubt = [
-                    intent_id for user in users if user in self._users for intent_id in self._users[user].in_doubt()
-                ]
-                seen = await admission.open_among(conn, in_doubt) if in_doubt else {}
-                found = [self._take_over(user, began_at, read[user], seen) for user in users]
+        try:
+            with reaching_the_store():
+                # Both questions see the store as it was at one moment.
+                async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+                    read = await admission.open_of_users(conn, users)
+                    in_doubt = [intent_id for orders in known for intent_id in orders.in_doubt()]
+                    seen = await admission.open_among(conn, in_doubt) if in_doubt else {}
+                    found = [self._take_over(user, began_at, read[user], seen) for user in users]
+        finally:
+            for orders in known:
+                orders.end_reading()
         self._forget_some()
         return found
 
@@ -239,17 +246,7 @@ class OpenOrders:
                 del self._users[user]
 
 
-def takes_of(admissible: Admissible) -> dict[Funds, int]:
-    """What the order takes, by origin chain and token."""
-    takes: dict[Funds, int] = {}
-    chain_id = admissible.origin.chain_id
-    for item in admissible.order.inputs:
-        funds = (chain_id, item.token)
-        takes[funds] = takes.get(funds, 0) + item.amount
-    return takes
-
-
 def shares_of(admissible: Admissible) -> dict[Share, int]:
-    """The same, and who takes it."""
+    """What the order takes, and who takes it."""
     by_permit2 = admissible.permit2_nonce is not None
-    return {(*funds, by_permit2): amount for funds, amount in takes_of(admissible).items()}
+    return {(*funds, by_permit2): amount for funds, amount in admissible.takes.items()}

@@ -87,7 +87,9 @@ async def test_known__store_away_while_it_is_read_anew__serves_until_it_is_too_o
     assert open_orders.known(ALICE) is not None
     with pytest.raises(asyncpg.InterfaceError):
         await open_orders.read(ALICE, max_age=0.0)
-    assert open_orders.known(ALICE) is not None
+    known = open_orders.known(ALICE)
+    assert known is not None
+    assert known.stored_meanwhile is None
     clock.now = SECONDS
     assert open_orders.known(ALICE) is None
 

@@ -15,7 +15,7 @@ NOBODY = IntentId(bytes(32))
 
 
 def _orders() -> UserOrders:
-    return UserOrders(read_at=0.0, stored=2, reserved={PERMITTED: 70, AUTHORISED: 30})
+    return UserOrders(read_at=0.0, stored=2, taken={PERMITTED: 70, AUTHORISED: 30})
 
 
 def _entering():
@@ -54,7 +54,7 @@ def test_open_orders__refused__takes_nothing():
 def test_open_orders__stored_while_the_store_is_read__is_not_forgotten():
     orders, first = _orders(), _entering()
     orders.enter(first)
-    orders.stored_meanwhile.clear()
+    orders.begin_reading()
     orders.leave(first.intent_id, created=True)
     orders.replace(1.0, OpenOfUser(2, {PERMITTED: 100}), {})
     amount = first.order.inputs[0].amount
@@ -89,8 +89,38 @@ def test_open_orders__committed_and_read_before_it_has_left__is_counted_once():
 def test_open_orders__left_while_the_store_is_read_that_has_seen_it__is_counted_once():
     orders, first = _orders(), _entering()
     orders.enter(first)
+    orders.begin_reading()
     orders.leave(first.intent_id, created=True)
     amount = first.order.inputs[0].amount
     orders.replace(1.0, OpenOfUser(3, {PERMITTED: 70 + amount, AUTHORISED: 30}), {first.intent_id: True})
     assert orders.count_without(NOBODY) == 3
     assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+
+
+def test_open_orders__stored_by_another_replica_while_it_enters__still_counts_when_it_leaves():
+    orders, first = _orders(), _entering()
+    orders.enter(first)
+    amount = first.order.inputs[0].amount
+    orders.replace(1.0, OpenOfUser(3, {PERMITTED: 70 + amount, AUTHORISED: 30}), {first.intent_id: True})
+    orders.leave(first.intent_id, created=False)
+    assert orders.count_without(NOBODY) == 3
+    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+
+
+def test_open_orders__entering_intent_seen_without_its_funds__takes_them_until_it_is_read_again():
+    orders, first = _orders(), _entering()
+    orders.enter(first)
+    orders.replace(1.0, OpenOfUser(3, {PERMITTED: 70, AUTHORISED: 30}), {first.intent_id: False})
+    amount = first.order.inputs[0].amount
+    assert (orders.count_without(NOBODY), orders.reserved_without(NOBODY, USDC)) == (3, 100 + amount)
+
+
+def test_open_orders__while_nobody_reads__nothing_is_held_of_what_is_stored():
+    orders, first = _orders(), _entering()
+    for created in (True, False):
+        orders.begin_reading()
+        orders.replace(1.0, OpenOfUser(2, {}), {}) if created else orders.end_reading()
+        orders.enter(first)
+        orders.leave(first.intent_id, created=True)
+        assert not orders.stored_meanwhile
+        assert not list(orders.in_doubt())

@@ -20,7 +20,7 @@ from intentmesh.intake.candidate import Admissible
 from intentmesh.intake.checks.security import signatures_of, signed_digests
 from intentmesh.intake.findings import Finding
 from intentmesh.intake.metrics import CACHE_READS
-from intentmesh.intake.open_orders import FRESH_SECONDS, UserOrders, takes_of
+from intentmesh.intake.open_orders import FRESH_SECONDS, UserOrders
 from intentmesh.intake.ttl_cache import TtlCache
 from intentmesh.v1.error_pb2 import ErrorReason
 
@@ -121,7 +121,7 @@ class ChainChecks:
         bitmap = self._bitmaps.peek((chain_id, user, word))
         if bitmap is None or bitmap >> bit & 1:
             return _missed("nonce")
-        for funds, amount in takes_of(admissible).items():
+        for funds, amount in admissible.takes.items():
             balance = self._funds.peek((chain_id, "balance", funds[1], user))
             allowance = self._funds.peek((chain_id, "allowance", funds[1], user))
             if balance is None or allowance is None:
@@ -138,7 +138,7 @@ class ChainChecks:
         return await self._bounded(client, lambda: self._check_funds(client, admissible, open_orders))
 
     async def _check_funds(self, client: ChainClient, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
-        takes, intent_id = takes_of(admissible), admissible.intent_id
+        takes, intent_id = admissible.takes, admissible.intent_id
         questions = [
             self._has_balance(client, admissible, funds[1], amount, open_orders.reserved_without(intent_id, funds))
             for funds, amount in takes.items()
