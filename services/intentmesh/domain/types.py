@@ -1,8 +1,9 @@
 """Values that could be swapped, and their text forms. Inside the mesh all is raw bytes; text lives at the edges."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NewType
+from typing import NewType, ParamSpec, TypeVar, cast
 
 from intentmesh.domain.keccak import keccak
 
@@ -21,29 +22,29 @@ ZERO_ADDRESS = Address(bytes(ADDRESS_BYTES))
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _WORD = re.compile(r"0x[0-9a-fA-F]{64}")
 _PAD = bytes(WORD_BYTES - ADDRESS_BYTES)
-# Tokens, settlers, oracles and active users come again and again; some 10 MB at most, all three caches together.
+# Tokens, settlers, oracles and active users come again and again; some 10 MB at most, all caches together.
 _CACHED_ADDRESSES = 8_192
 
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
 
+
+def _cached(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """`lru_cache`, with the types that it forgets."""
+    return cast("Callable[Given, Returned]", lru_cache(_CACHED_ADDRESSES)(function))
+
+
+@_cached
 def parse_address(text: str) -> Address:
     """Reads 0x and 40 hex digits in any case. Raises ValueError."""
-    return _parse_address(text)
-
-
-@lru_cache(_CACHED_ADDRESSES)
-def _parse_address(text: str) -> Address:
     if not _ADDRESS.fullmatch(text):
         raise ValueError("not an address: 0x and 40 hex digits are expected")
     return Address(bytes.fromhex(text[2:]))
 
 
+@_cached
 def parse_bytes32(text: str) -> Bytes32:
     """Reads 20 or 32 bytes of hex; 20 bytes are right-aligned. Raises ValueError."""
-    return _parse_bytes32(text)
-
-
-@lru_cache(_CACHED_ADDRESSES)
-def _parse_bytes32(text: str) -> Bytes32:
     if _ADDRESS.fullmatch(text):
         return Bytes32(_PAD + bytes.fromhex(text[2:]))
     if not _WORD.fullmatch(text):
@@ -77,13 +78,9 @@ def format_intent_id(intent_id: bytes) -> str:
     return "0x" + intent_id.hex()
 
 
+@_cached
 def format_address(value: bytes) -> str:
     """EIP-55 text of an address of 20 bytes, or right-aligned in 32; any other 32 bytes as lower-case hex."""
-    return _format_address(value)
-
-
-@lru_cache(_CACHED_ADDRESSES)
-def _format_address(value: bytes) -> str:
     if len(value) == WORD_BYTES:
         if value[: len(_PAD)] != _PAD:
             return "0x" + value.hex()
@@ -97,11 +94,13 @@ def _format_address(value: bytes) -> str:
     )
 
 
+@_cached
 def to_bytes32(address: Address) -> Bytes32:
     """The word that stands for an address."""
     return Bytes32(_PAD + address)
 
 
+@_cached
 def clean_address(word: Bytes32) -> Address:
     """The address in a word. Raises ValueError when the upper 96 bits are not zero."""
     if len(word) != WORD_BYTES or word[: len(_PAD)] != _PAD:

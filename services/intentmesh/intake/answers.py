@@ -46,11 +46,13 @@ def refused(error: Exception) -> pb.Refusal:
 def result(item: pb.SubmitIntentItem, outcome: Outcome) -> pb.SubmitIntentResult:
     """The result of one item, counted."""
     count(item.intent.type, outcome)
+    answer = pb.SubmitIntentResult()
+    answer.item_id = item.item_id
     if isinstance(outcome, Acceptance):
-        answer = pb.SubmitIntentResult(item_id=item.item_id)
         _write(answer.accepted, outcome)
-        return answer
-    return pb.SubmitIntentResult(item_id=item.item_id, refused=refused(outcome))
+    else:
+        answer.refused.CopyFrom(refused(outcome))
+    return answer
 
 
 def _write(answer: pb.SubmitIntentResponse, acceptance: Acceptance) -> None:
