@@ -13,6 +13,7 @@ from intentmesh.embedded.valkey import ValkeyServer
 from intentmesh.rpc import leases
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.metrics import RATE_LIMITER_FALLBACKS, RATE_LIMITER_LEASES
+from intentmesh.store import admission
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
     CancelIntentRequest,
@@ -180,6 +181,25 @@ async def test_limits__one_order_sent_again_and_again__uses_up_one_of_what_its_u
         assert (await intake.stub.SubmitIntent(second)).created
         assert reason_of(await refused(intake.stub.SubmitIntent(_request(intake)))) == "TOO_MANY_INTENTS_CREATED"
         assert not await replay(9)
+
+
+@pytest.mark.parametrize(("caller", "looks"), [("service:shop", 0), ("anonymous", 1)])
+async def test_limits__order_on_its_way_to_be_counted__is_looked_up_for_users_only(
+    start_intake: StartIntake, monkeypatch: pytest.MonkeyPatch, caller: str, looks: int
+) -> None:
+    """A question to the store for each order takes three quarters of what a service can bring in a stream."""
+    asked: list[object] = []
+    standing_of = admission.standing_of
+
+    async def counted(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return await standing_of(*arguments)
+
+    monkeypatch.setattr(admission, "standing_of", counted)
+    async with start_intake() as intake:
+        metadata = () if caller == "anonymous" else principal(caller)
+        assert (await intake.stub.SubmitIntent(_request(intake), metadata=metadata)).created
+        assert len(asked) == looks
 
 
 def _told(metadata: object) -> tuple[str, str]:
