@@ -1,5 +1,6 @@
 """How outcomes are worded for callers, and counted."""
 
+from collections.abc import Iterable
 from functools import cache
 
 import structlog
@@ -43,15 +44,17 @@ def refused(error: Exception) -> pb.Refusal:
     )
 
 
-def result(item: pb.SubmitIntentItem, outcome: Outcome) -> pb.SubmitIntentResult:
-    """The result of one item, counted."""
-    count(item.intent.type, outcome)
-    answer = pb.SubmitIntentResult()
-    answer.item_id = item.item_id
-    if isinstance(outcome, Acceptance):
-        _write(answer.accepted, outcome)
-    else:
-        answer.refused.CopyFrom(refused(outcome))
+def results(done: Iterable[tuple[int, Outcome]]) -> pb.SubmitIntentsResponse:
+    """The results of some items. Call it in the call that they belong to, whose trace id tells of a bug."""
+    answer = pb.SubmitIntentsResponse()
+    for item_id, outcome in done:
+        # Written in place: made apart, each would be copied into the message.
+        result = answer.results.add()
+        result.item_id = item_id
+        if isinstance(outcome, Acceptance):
+            _write(result.accepted, outcome)
+        else:
+            result.refused.CopyFrom(refused(outcome))
     return answer
 
 

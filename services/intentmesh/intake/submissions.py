@@ -44,7 +44,8 @@ class Submissions:
         self._validator = validator
         self._turns = turns
         self._caller = caller
-        self._results: list[pb.SubmitIntentResult] = []
+        # Counted, and not sent yet: item id and outcome.
+        self._results: list[tuple[int, Outcome]] = []
         self._open = 0
         self._reading = True
         # Of the new intents, as counted last.
@@ -68,7 +69,7 @@ class Submissions:
                     continue
                 ready, self._results = self._results[:MAX_RESULTS], self._results[MAX_RESULTS:]
                 self._room.set()
-                yield pb.SubmitIntentsResponse(results=ready)
+                yield answers.results(ready)
             if self._fault is not None:
                 raise self._fault
         finally:
@@ -149,7 +150,8 @@ class Submissions:
 
     def _finish(self, item: pb.SubmitIntentItem, outcome: Outcome) -> None:
         self._open -= 1
-        self._results.append(answers.result(item, outcome))
+        answers.count(item.intent.type, outcome)
+        self._results.append((item.item_id, outcome))
         self._news.set()
         self._room.set()
 
