@@ -5,6 +5,7 @@ is known then, and nothing is stored.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,6 +28,8 @@ from intentmesh.v1.error_pb2 import ErrorReason
 # isValidSignature(bytes32,bytes): selector, and the answer of a wallet that agrees.
 _ERC1271_MAGIC = bytes.fromhex("1626ba7e")
 _CACHE_ENTRIES = 100_000
+WALLETS_AT_A_TIME = 16
+"""Of a chain's requests in flight: a contract computes for as long as it likes, and others have questions as well."""
 _HITS = CACHE_READS.labels("all", "hit")
 
 Answer = TypeVar("Answer")
@@ -55,6 +58,9 @@ class ChainChecks:
         )
         self._bitmaps: TtlCache[tuple[ChainId, Address, int], int] = TtlCache(settings.funds_cache, _CACHE_ENTRIES)
         self._contracts: TtlCache[tuple[ChainId, Address], bool] = TtlCache(settings.code_cache, _CACHE_ENTRIES)
+        self._wallet_turns: defaultdict[ChainId, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(WALLETS_AT_A_TIME)
+        )
         # Of accounts seen before, for the time when the chain does not answer.
         self._last_known: dict[tuple[ChainId, Address], bool] = {}
 
@@ -75,10 +81,11 @@ class ChainChecks:
         data = _ERC1271_MAGIC + digest + word(64) + abi_bytes(signature)
 
         async def ask() -> bool:
-            try:
-                return (await client.call(account, data))[:4] == _ERC1271_MAGIC
-            except Reverted:
-                return False
+            async with self._wallet_turns[chain_id]:
+                try:
+                    return (await client.call(account, data))[:4] == _ERC1271_MAGIC
+                except Reverted:
+                    return False
 
         return await self._bounded(client, ask)
 
