@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.rate_limits import counted_as
@@ -40,5 +40,11 @@ def user_agent_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     """The user agent, printable and bounded."""
     for key, value in metadata:
         if key == "user-agent" and isinstance(value, str):
-            return "".join(char for char in value if char.isprintable())[:MAX_USER_AGENT_CHARACTERS]
+            return _cleaned(value)
     return ""
+
+
+# Callers are many, their programs few. What a stranger sends is at most as long as metadata may be.
+@lru_cache(256)
+def _cleaned(text: str) -> str:
+    return "".join([char for char in text if char.isprintable()])[:MAX_USER_AGENT_CHARACTERS]

@@ -52,8 +52,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
     async def SubmitIntent(self, request: pb.SubmitIntentRequest, context: Context) -> pb.SubmitIntentResponse:
         caller = _caller(context)
         try:
-            await self._count(caller, context)
-            await self._count_budget(Budget.NEW_INTENTS, caller, context)
+            await self._count(caller, context, Budget.REQUESTS, Budget.NEW_INTENTS)
             acceptance = await self._admission.submit(request, caller)
         except Exception as error:
             answers.count(request.type, error)
@@ -75,7 +74,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
 
     async def ValidateIntent(self, request: pb.ValidateIntentRequest, context: Context) -> pb.ValidateIntentResponse:
         caller = _caller(context)
-        await self._count(caller, context)
+        await self._count(caller, context, Budget.REQUESTS)
         verdict = await self._admission.validate(request.intent, caller)
         return pb.ValidateIntentResponse(
             violations=[
@@ -86,7 +85,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
         )
 
     async def CancelIntent(self, request: pb.CancelIntentRequest, context: Context) -> pb.CancelIntentResponse:
-        await self._count(_caller(context), context)
+        await self._count(_caller(context), context, Budget.REQUESTS)
         done = await self._canceller.cancel(_intent_id(request.intent_id), request.signature, request.valid_until)
         response = pb.CancelIntentResponse(status=done.state.status, phase=done.state.phase, sequence=done.sequence)
         if done.invalidation is not None:
@@ -97,28 +96,26 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
 
     async def GetIntent(self, request: pb.GetIntentRequest, context: Context) -> pb.GetIntentResponse:
         caller = _caller(context)
-        await self._count_budget(Budget.READS, caller, context)
+        await self._count(caller, context, Budget.READS)
         return pb.GetIntentResponse(intent=await self._reader.get(_intent_id(request.intent_id), caller.principal))
 
     async def ListIntents(self, request: pb.ListIntentsRequest, context: Context) -> pb.ListIntentsResponse:
         caller = _caller(context)
-        await self._count(caller, context)
+        await self._count(caller, context, Budget.REQUESTS)
         intents, next_page_token = await self._reader.list(request, caller.principal)
         return pb.ListIntentsResponse(intents=intents, next_page_token=next_page_token)
 
     async def count_refused(self, method: str, context: Context) -> None:
         """A request that its handler never sees costs its caller what any other does. Raises LimitReached."""
-        caller = _caller(context)
-        for budget in _BUDGETS.get(method, ()):
-            await self._count_budget(budget, caller, context)
+        await self._count(_caller(context), context, *_BUDGETS.get(method, ()))
 
-    async def _count(self, caller: Caller, context: Context) -> None:
-        await self._count_budget(Budget.REQUESTS, caller, context)
-
-    async def _count_budget(self, budget: Budget, caller: Caller, context: Context) -> None:
-        """Counts, and tells in the answer's metadata what is left of the budget that was counted last."""
-        grant = await self._limiter.count(budget, caller)
-        context.set_trailing_metadata(metadata_of(grant))
+    async def _count(self, caller: Caller, context: Context, *budgets: Budget) -> None:
+        """Counts, and tells in the answer's metadata what is left of the last one. Raises LimitReached."""
+        grant = None
+        for budget in budgets:
+            grant = await self._limiter.count(budget, caller)
+        if grant is not None:
+            context.set_trailing_metadata(metadata_of(grant))
 
 
 def _caller(context: Context) -> Caller:

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -65,6 +66,23 @@ class _Method:
     unary: bool
     """Neither side streams: only such calls get a deadline from the server."""
     to_bytes: Callable[[Any], bytes]
+
+    def begun(self) -> None:
+        """Into the metrics."""
+        _in_flight(self.service, self.name).inc()
+
+    def ended(self, code: grpc.StatusCode, seconds: float) -> None:
+        """Into the metrics."""
+        _in_flight(self.service, self.name).dec()
+        _handled(self.service, self.name, code.name).inc()
+        if self.unary:
+            _seconds(self.service, self.name).observe(seconds)
+
+
+# Kept, since looking up the labels of a metric costs more than counting. Methods and codes are few.
+_in_flight = cache(metrics.RPC_IN_FLIGHT.labels)
+_handled = cache(metrics.RPC_HANDLED.labels)
+_seconds = cache(metrics.RPC_SECONDS.labels)
 
 
 class MeshInterceptor(grpc.aio.ServerInterceptor):
@@ -171,7 +189,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         trace_id = self._bind(method, context)
         started = time.perf_counter()
         code = grpc.StatusCode.OK
-        metrics.RPC_IN_FLIGHT.labels(method.service, method.name).inc()
+        method.begun()
         try:
             with self._tracker.running(method.path):
                 try:
@@ -204,10 +222,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                     code = status_code(told)
                     await _abort(context, told)
         finally:
-            metrics.RPC_IN_FLIGHT.labels(method.service, method.name).dec()
-            metrics.RPC_HANDLED.labels(method.service, method.name, code.name).inc()
-            if method.unary:
-                metrics.RPC_SECONDS.labels(method.service, method.name).observe(time.perf_counter() - started)
+            method.ended(code, time.perf_counter() - started)
 
     def _bind(self, method: _Method, context: Context) -> str:
         metadata = context.invocation_metadata() or ()

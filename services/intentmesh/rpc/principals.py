@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote
 
@@ -19,6 +20,11 @@ FORWARDED_HEADER = "x-forwarded-for"
 
 # gRPC's name of a certificate's common name in the properties of a connection.
 _COMMON_NAME = "x509_common_name"
+
+# Texts of peers, hops and principals that are kept, since most calls come by connections and from callers seen before.
+_KEPT = 4_096
+# With brackets and a zone.
+_LONGEST_ADDRESS = 128
 
 Metadata = Iterable[tuple[str, str | bytes]]
 Authentication = Mapping[str, Iterable[bytes]]
@@ -142,6 +148,7 @@ class CallerResolver:
         return any(_within(address, network) for network in self._proxies)
 
 
+@lru_cache(_KEPT)
 def peer_address(peer: str) -> IPv4Address | IPv6Address | None:
     """The IP address of a gRPC peer text; None for Unix sockets and what cannot be read."""
     family, _, rest = unquote(peer).partition(":")
@@ -151,6 +158,12 @@ def peer_address(peer: str) -> IPv4Address | IPv6Address | None:
 
 
 def _parse_hop(text: str) -> IPv4Address | IPv6Address | None:
+    # Anybody sends hops, and what is remembered of them has to stay small.
+    return _parse_address(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(_KEPT)
+def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(text.strip("[]").partition("%")[0])
     except ValueError:
@@ -168,9 +181,14 @@ def _principal_in(metadata: Metadata) -> Principal:
     if len(sent) != 1 or not isinstance(sent[0], str):
         return ANONYMOUS
     try:
-        return Principal.parse(sent[0])
+        return _parsed(sent[0])
     except ValueError:
         return ANONYMOUS
+
+
+@lru_cache(_KEPT)
+def _parsed(text: str) -> Principal:
+    return Principal.parse(text)
 
 
 def _principal_of(certified: Authentication) -> Principal:
