@@ -1,15 +1,18 @@
 """What users have open, as the store says it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import asyncpg
 import pytest
-from intentmesh.domain.types import IntentId
+from intentmesh.domain.types import Address, IntentId
 from intentmesh.embedded.postgres import Dsn
+from intentmesh.intake import open_orders as intake_open_orders
 from intentmesh.intake.open_orders import OpenOrders
+from intentmesh.store import admission
 from intentmesh.store.migrations import migrate
-from intentmesh.store.pool import Pool, open_pool
+from intentmesh.store.pool import Connection, Pool, open_pool
 
 from tests.fixtures.intents import ALICE, BOB, store_intent
 from tests.fixtures.orders import make_order, permit2_request
@@ -70,6 +73,32 @@ async def test_known__soon_too_old__serves_and_is_read_anew(pool: Pool, clock: _
     assert known.stored == 1
     clock.now = 2 * SECONDS - 2
     assert open_orders.known(ALICE) is known
+
+
+async def test_known__many_soon_too_old__are_read_together(
+    clock: _Clock, open_orders: OpenOrders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [Address(number.to_bytes(20, "big")) for number in range(1, 9)]
+    await asyncio.gather(*(open_orders.read(user) for user in users))
+    reads: list[int] = []
+    open_of_users = admission.open_of_users
+
+    async def counted(conn: Connection, asked: Sequence[Address]) -> Any:
+        reads.append(len(asked))
+        return await open_of_users(conn, asked)
+
+    monkeypatch.setattr(admission, "open_of_users", counted)
+    monkeypatch.setattr(intake_open_orders, "_GATHER_SECONDS", 1.0)
+    clock.now = SECONDS - 1
+    async with asyncio.timeout(10):
+        for user in users:
+            known = open_orders.known(user)
+            assert known is not None
+            # Others have their turn in between, a read as well.
+            await asyncio.sleep(0.005)
+        while known.read_at < clock.now:  # noqa: ASYNC110 (nobody is told, since nobody waits)
+            await asyncio.sleep(0.01)
+    assert reads == [len(users)]
 
 
 async def test_known__too_old__is_not_known(clock: _Clock, open_orders: OpenOrders) -> None:
