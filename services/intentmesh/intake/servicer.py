@@ -1,9 +1,10 @@
 """IntakeService: each handler counts, calls the room's own parts and words the answer; the rest is theirs."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import wraps
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
@@ -24,6 +25,9 @@ from intentmesh.v1 import intake_service_pb2 as pb
 from intentmesh.v1 import intake_service_pb2_grpc as pb_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Handler = Callable[["IntakeServicer", Request, Context], Awaitable[Response]]
 
 # What a request costs that cannot be read; of a stream, each message.
 _BUDGETS: Mapping[str, tuple[Budget, ...]] = MappingProxyType(
@@ -38,6 +42,17 @@ _BUDGETS: Mapping[str, tuple[Budget, ...]] = MappingProxyType(
 )
 
 
+def _beside_streams(handler: Handler[Request, Response]) -> Handler[Request, Response]:
+    """A call that somebody waits for: busy streams take short turns meanwhile."""
+
+    @wraps(handler)
+    async def serve(self: "IntakeServicer", request: Request, context: Context) -> Response:
+        with self.turns.call():
+            return await handler(self, request, context)
+
+    return serve
+
+
 class IntakeServicer(pb_grpc.IntakeServiceServicer):
     """The RPC surface of the intake."""
 
@@ -47,8 +62,9 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
         self._reader = reader
         self._limiter = limiter
         self._validator = RequestValidator()
-        self._turns = Turns()
+        self.turns = Turns()
 
+    @_beside_streams
     async def SubmitIntent(self, request: pb.SubmitIntentRequest, context: Context) -> pb.SubmitIntentResponse:
         caller = _caller(context)
         try:
@@ -63,7 +79,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
     async def SubmitIntents(
         self, request_iterator: AsyncIterator[pb.SubmitIntentsRequest], context: Context
     ) -> AsyncIterator[pb.SubmitIntentsResponse]:
-        submissions = Submissions(self._admission, self._limiter, self._validator, self._turns, _caller(context))
+        submissions = Submissions(self._admission, self._limiter, self._validator, self.turns, _caller(context))
         try:
             async with aclosing(submissions.answers(request_iterator)) as messages:
                 async for message in messages:
@@ -72,6 +88,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
             if submissions.grant is not None:
                 context.set_trailing_metadata(metadata_of(submissions.grant))
 
+    @_beside_streams
     async def ValidateIntent(self, request: pb.ValidateIntentRequest, context: Context) -> pb.ValidateIntentResponse:
         caller = _caller(context)
         await self._count(caller, context, Budget.REQUESTS)
@@ -84,6 +101,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
             intent_id="" if verdict.intent_id is None else format_intent_id(verdict.intent_id),
         )
 
+    @_beside_streams
     async def CancelIntent(self, request: pb.CancelIntentRequest, context: Context) -> pb.CancelIntentResponse:
         await self._count(_caller(context), context, Budget.REQUESTS)
         done = await self._canceller.cancel(_intent_id(request.intent_id), request.signature, request.valid_until)
@@ -94,11 +112,13 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
             response.invalidation.data = done.invalidation.data
         return response
 
+    @_beside_streams
     async def GetIntent(self, request: pb.GetIntentRequest, context: Context) -> pb.GetIntentResponse:
         caller = _caller(context)
         await self._count(caller, context, Budget.READS)
         return pb.GetIntentResponse(intent=await self._reader.get(_intent_id(request.intent_id), caller.principal))
 
+    @_beside_streams
     async def ListIntents(self, request: pb.ListIntentsRequest, context: Context) -> pb.ListIntentsResponse:
         caller = _caller(context)
         await self._count(caller, context, Budget.REQUESTS)

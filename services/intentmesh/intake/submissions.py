@@ -93,10 +93,11 @@ class Submissions:
         await self._limiter.count(Budget.REQUESTS, self._caller)
         grant = self.grant = await self._limiter.take(Budget.NEW_INTENTS, self._caller, len(items))
         await self._wait_for_room(len(items))
-        for start in range(0, grant.granted, self._turns.size):
-            slice_ = items[start : min(start + self._turns.size, grant.granted)]
-            await self._turns.take(len(slice_))
-            self._begin(slice_)
+        begun = 0
+        while begun < grant.granted:
+            count = await self._turns.take(grant.granted - begun)
+            self._begin(items[begun : begun + count])
+            begun += count
         if grant.granted < len(items):
             self._refuse(items[grant.granted :], limit_reached(Budget.NEW_INTENTS, grant))
 

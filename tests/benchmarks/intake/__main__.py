@@ -27,8 +27,10 @@ FILLED_LOADS = 3
 UNARY_IN_FLIGHT = 64
 STREAMS, STREAM_WINDOW = 8, 512
 SINGLE_STREAMS, SINGLE_WINDOW = 32, 32
-HEADLINE = {"stream64", "stream1", "unary"}
-PARTS = ("layers", "stream64", "stream1", "unary", "workers", "filled")
+# Calls that come while streams bring as much as they can.
+CALLS_BESIDE_PER_S, CALLS_BESIDE = 50.0, 200
+HEADLINE = {"stream64", "stream1", "unary", "beside"}
+PARTS = ("layers", "stream64", "stream1", "unary", "beside", "workers", "filled")
 _CACHE = re.compile(r'^intake_cache_reads_total\{cache="\w+",result="(hit|miss)"\} ([0-9.e+]+)$', re.MULTILINE)
 
 
@@ -55,6 +57,9 @@ class Benchmark:
                 unary = await self._measured(server, "intake_unary_per_s", *self._unary(load, 20_000))
                 await self._warm(load)
                 await self._latency(load, 0.8 * unary.per_second)
+                await self._warm(load)
+            if "beside" in parts:
+                await self._beside_streams(server, load)
             await load.close()
 
     async def workers(self) -> None:
@@ -162,6 +167,27 @@ class Benchmark:
         for share, name in ((0.5, "intake_unary_p50_ms_at_80pct"), (0.99, "intake_unary_p99_ms_at_80pct")):
             self._results.add(
                 name, run.percentile(share) * 1000, "ms", per_second=round(per_second), calls=len(requests)
+            )
+
+    async def _beside_streams(self, server: Server, load: Load) -> None:
+        """What a call waits for while a service's streams keep the server busy."""
+        calls = Load(server.target, CALLER, channels=1)
+        requests = self._orders.unary(int(CALLS_BESIDE * self._scale))
+        streams = asyncio.create_task(self._stream64(load, 64_000)[0]())
+        run = await calls.unary_at(requests, CALLS_BESIDE_PER_S)
+        is_beside = not streams.done()
+        beside = await streams
+        await calls.close()
+        if not is_beside:
+            raise RuntimeError("the streams were done before the calls")
+        for share, name in ((0.5, "intake_unary_p50_ms_beside_streams"), (0.99, "intake_unary_p99_ms_beside_streams")):
+            self._results.add(
+                name,
+                run.percentile(share) * 1000,
+                "ms",
+                per_second=CALLS_BESIDE_PER_S,
+                calls=len(requests),
+                stream64_per_s=round(beside.per_second),
             )
 
     def _count(self, count: int) -> int:

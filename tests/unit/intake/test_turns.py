@@ -2,15 +2,22 @@
 
 import asyncio
 
-from intentmesh.intake.turns import Turns
+from intentmesh.intake.turns import QUIET_SECONDS, Turns
+
+
+class _Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 async def test_turns__many_streams_at_once__do_so_many_orders_a_turn_of_the_loop() -> None:
-    turns, turn, done = Turns(4), 0, []
+    turns, turn, done = Turns(long=4), 0, []
 
     async def stream(name: int) -> None:
         for _ in range(3):
-            await turns.take(2)
+            assert await turns.take(2) == 2
             done.append((turn, name))
 
     async def clock() -> None:
@@ -29,7 +36,7 @@ async def test_turns__many_streams_at_once__do_so_many_orders_a_turn_of_the_loop
 
 
 async def test_turns__few_orders_at_a_time__share_a_turn() -> None:
-    turns, others_ran = Turns(32), False
+    turns, others_ran = Turns(long=32), False
 
     async def other() -> None:
         nonlocal others_ran
@@ -45,7 +52,7 @@ async def test_turns__few_orders_at_a_time__share_a_turn() -> None:
 
 
 async def test_turns__whoever_waits_goes_away__the_next_one_has_the_turn() -> None:
-    turns = Turns(1)
+    turns = Turns(long=1)
     first, gone, next_one = (asyncio.create_task(turns.take(1)) for _ in range(3))
     await asyncio.sleep(0)
     assert first.done()
@@ -53,3 +60,35 @@ async def test_turns__whoever_waits_goes_away__the_next_one_has_the_turn() -> No
     async with asyncio.timeout(5):
         await next_one
     assert gone.cancelled()
+
+
+async def test_turns__a_call_is_served__are_short_until_it_has_been_quiet() -> None:
+    clock = _Clock()
+    turns = Turns(short=2, long=8, clock=clock)
+    assert await turns.take(64) == 8
+    with turns.call():
+        assert await turns.take(64) == 2
+        with turns.call():
+            pass
+        clock.now += 2 * QUIET_SECONDS
+        assert await turns.take(64) == 2
+    clock.now += 0.9 * QUIET_SECONDS
+    assert await turns.take(64) == 2
+    clock.now += 0.2 * QUIET_SECONDS
+    assert await turns.take(64) == 8
+
+
+async def test_turns__a_call_comes_while_streams_wait__those_have_short_turns_too() -> None:
+    turns = Turns(short=2, long=8)
+    streams = [asyncio.create_task(turns.take(64)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert streams[0].done()
+    with turns.call():
+        assert await asyncio.gather(*streams) == [8, 2, 2]
+
+
+async def test_turns__fewer_orders_than_a_turn__all_of_them() -> None:
+    turns = Turns(short=2, long=8)
+    assert await turns.take(5) == 5
+    with turns.call():
+        assert await turns.take(1) == 1
