@@ -1,6 +1,8 @@
 """What users have open, as the store says it."""
 
 import asyncio
+import itertools
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -99,6 +101,33 @@ async def test_known__many_soon_too_old__are_read_together(
         while known.read_at < clock.now:  # noqa: ASYNC110 (nobody is told, since nobody waits)
             await asyncio.sleep(0.01)
     assert reads == [len(users)]
+
+
+async def test_known__more_soon_too_old_than_are_read_at_a_time__the_store_rests_in_between(
+    clock: _Clock, open_orders: OpenOrders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [Address(number.to_bytes(20, "big")) for number in range(1, 9)]
+    await asyncio.gather(*(open_orders.read(user) for user in users))
+    reads: list[tuple[int, float, float]] = []
+    open_of_users = admission.open_of_users
+
+    async def slow(conn: Connection, asked: Sequence[Address]) -> Any:
+        began = time.monotonic()
+        await asyncio.sleep(0.05)
+        found = await open_of_users(conn, asked)
+        reads.append((len(asked), began, time.monotonic()))
+        return found
+
+    monkeypatch.setattr(admission, "open_of_users", slow)
+    monkeypatch.setattr(intake_open_orders, "_AHEAD_AT_A_TIME", 3)
+    clock.now = SECONDS - 1
+    known = [open_orders.known(user) for user in users]
+    async with asyncio.timeout(10):
+        while any(orders is None or orders.read_at < clock.now for orders in known):  # noqa: ASYNC110 (as above)
+            await asyncio.sleep(0.01)
+    assert [size for size, _, _ in reads] == [3, 3, 2]
+    for (_, began, ended), (_, next_began, _) in itertools.pairwise(reads):
+        assert next_began - ended >= ended - began
 
 
 async def test_known__too_old__is_not_known(clock: _Clock, open_orders: OpenOrders) -> None:
