@@ -145,7 +145,7 @@ class OpenOrders:
         self._users: dict[Address, UserOrders] = {}
         self._asked: dict[Address, asyncio.Future[UserOrders]] = {}
         self._being_read: frozenset[Address] = frozenset()
-        # To be read ahead, the oldest first.
+        # To be read ahead, in this order.
         self._due: dict[Address, None] = {}
         self._reading_ahead: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -193,11 +193,8 @@ class OpenOrders:
         try:
             await asyncio.sleep(_GATHER_SECONDS)
             while self._due and self._clock() >= self._rests_until:
-                users = list(islice(self._due, _AHEAD_AT_A_TIME))
                 began = time.monotonic()
-                await asyncio.wait([self._ask(user) for user in users])
-                for user in users:
-                    del self._due[user]
+                await asyncio.wait([self._ask(user) for user in islice(self._due, _AHEAD_AT_A_TIME)])
                 await asyncio.sleep(time.monotonic() - began)
         finally:
             self._due.clear()
@@ -255,6 +252,8 @@ class OpenOrders:
         return found
 
     def _take_over(self, user: Address, began_at: float, read: OpenOfUser, seen: Mapping[IntentId, bool]) -> UserOrders:
+        # Whoever it was that asked.
+        self._due.pop(user, None)
         orders = self._users.pop(user, None)
         if orders is None:
             orders = UserOrders(began_at, read.count, dict(read.reserved))

@@ -180,6 +180,8 @@ class Benchmark:
         await calls.close()
         if not is_beside:
             raise RuntimeError("the streams were done before the calls")
+        if run.created < run.asked:
+            raise RuntimeError(f"{run.asked - run.created} of {run.asked} orders were not created")
         for share, name in ((0.5, "intake_unary_p50_ms_beside_streams"), (0.99, "intake_unary_p99_ms_beside_streams")):
             self._results.add(
                 name,

@@ -130,6 +130,30 @@ async def test_known__more_soon_too_old_than_are_read_at_a_time__the_store_rests
         assert next_began - ended >= ended - began
 
 
+async def test_known__read_for_somebody_while_it_is_due__is_not_read_again(
+    clock: _Clock, open_orders: OpenOrders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [Address(number.to_bytes(20, "big")) for number in range(1, 9)]
+    await asyncio.gather(*(open_orders.read(user) for user in users))
+    reads: list[Sequence[Address]] = []
+    open_of_users = admission.open_of_users
+
+    async def recorded(conn: Connection, asked: Sequence[Address]) -> Any:
+        reads.append(asked)
+        return await open_of_users(conn, asked)
+
+    monkeypatch.setattr(admission, "open_of_users", recorded)
+    monkeypatch.setattr(intake_open_orders, "_AHEAD_AT_A_TIME", 3)
+    clock.now = SECONDS - 1
+    known = [open_orders.known(user) for user in users]
+    await open_orders.read(users[4])
+    async with asyncio.timeout(10):
+        while any(orders is None or orders.read_at < clock.now for orders in known):  # noqa: ASYNC110 (as above)
+            await asyncio.sleep(0.01)
+    # Whoever was due first is read first.
+    assert reads == [[users[4]], users[:3], [users[3], *users[5:7]], users[7:]]
+
+
 async def test_known__too_old__is_not_known(clock: _Clock, open_orders: OpenOrders) -> None:
     await open_orders.read(ALICE)
     clock.now = SECONDS

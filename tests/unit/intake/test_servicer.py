@@ -1,8 +1,10 @@
 """What the handlers have in common."""
 
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
 from intentmesh.intake.admission import Admission
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.cancel import Canceller
@@ -42,20 +44,16 @@ def limiter() -> _Limiter:
     return limiter
 
 
-@pytest.mark.parametrize(
-    ("method", "request_"),
-    [
-        ("SubmitIntent", pb.SubmitIntentRequest()),
-        ("ValidateIntent", pb.ValidateIntentRequest()),
-        ("CancelIntent", pb.CancelIntentRequest()),
-        ("GetIntent", pb.GetIntentRequest()),
-        ("ListIntents", pb.ListIntentsRequest()),
-    ],
-)
-async def test_call__streams_are_busy__have_short_turns_meanwhile(
-    limiter: _Limiter, method: str, request_: Any
-) -> None:
+CALLS = [
+    method
+    for method in pb.DESCRIPTOR.services_by_name["IntakeService"].methods
+    if not (method.client_streaming or method.server_streaming)
+]
+
+
+@pytest.mark.parametrize("method", CALLS, ids=lambda method: method.name)
+async def test_call__streams_are_busy__have_short_turns_meanwhile(limiter: _Limiter, method: MethodDescriptor) -> None:
     assert await limiter.servicer.turns.take(1000) == LONG_TURN
     with pytest.raises(_Seen):
-        await getattr(limiter.servicer, method)(request_, _Context())
+        await getattr(limiter.servicer, method.name)(GetMessageClass(method.input_type)(), _Context())
     assert limiter.turn == SHORT_TURN
