@@ -8,13 +8,15 @@ from intentmesh.store.hints import HintPublisher
 from intentmesh.v1.event_pb2 import IntentEvent
 
 MAX_AT_ONCE = 1_000
+# Between two publications. A command costs as much as the events of twenty accepts, and this bounds what all of them
+# take of a core; an event that comes alone is told at once.
+REST_SECONDS = 0.01
 
 
 class Announcer:
     """Publishes hints (and the log line that goes with them) behind the caller's back, in the order of their commits.
 
-    One publication is under way at a time: what is committed meanwhile goes out in the next, since making a command
-    costs more than the events in it.
+    One publication is under way at a time, and rests follow: what is committed meanwhile goes out in the next.
     """
 
     def __init__(self, hints: HintPublisher) -> None:
@@ -39,5 +41,6 @@ class Announcer:
             while self._waiting:
                 events, self._waiting = self._waiting[:MAX_AT_ONCE], self._waiting[MAX_AT_ONCE:]
                 await self._hints.publish(events)
+                await asyncio.sleep(REST_SECONDS)
         finally:
             self._publishing = None

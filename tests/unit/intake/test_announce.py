@@ -59,3 +59,17 @@ async def test_announce__far_more_than_one_command_should_hold__goes_out_in_seve
     announcer.announce(_events(*range(MAX_AT_ONCE + 1)))
     await announcer.drain()
     assert [len(published) for published in hints.published] == [MAX_AT_ONCE, 1]
+
+
+async def test_announce__right_after_a_publication__waits_for_company() -> None:
+    hints = _Hints()
+    hints.go_on.set()
+    announcer = Announcer(cast("HintPublisher", hints))
+    for number in range(1, 5):
+        announcer.announce(_events(number))
+        # Time enough for a publication each, were it not for the rest.
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert hints.published == [[1]]
+    await announcer.drain()
+    assert hints.published == [[1], [2, 3, 4]]
