@@ -42,8 +42,8 @@ log = structlog.get_logger()
 ACCEPTED = accepted()
 ACCEPTED_MESSAGE = "Accepted; solvers will be asked for offers."
 
-# While groups are small it pays to wait this long for company: a group costs as much as ten accepts in it, most of it for
-# code that is out of the caches by then. An accept that is alone does not wait.
+# While groups are small it pays to wait this long for company, since a group costs some 0.4 ms whatever is in it. An
+# accept that is alone does not wait.
 LINGER_SECONDS = 0.004
 _COMPANY = 16
 MAX_GROUP = 512
