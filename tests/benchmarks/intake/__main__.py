@@ -17,13 +17,15 @@ from tests.benchmarks.intake.layers import costs
 from tests.benchmarks.intake.load import Load, Run
 from tests.benchmarks.intake.orders import NONCES_PER_WORD, Orders, make_users
 from tests.benchmarks.intake.world import CALLER, Server, World, started
+from tests.benchmarks.machine import Memory, recovery_microseconds
 from tests.benchmarks.results import Results
 
 USERS = 1000
 # Nonces of a word that go into warming, at most: one on each channel.
 WARMING = 8
 WARMING_ATTEMPTS = 5
-FILLED_LOADS = 3
+# Of each figure, which is their median: a machine shared with others is slow for seconds at a time.
+LOADS = 3
 UNARY_IN_FLIGHT = 64
 STREAMS, STREAM_WINDOW = 8, 512
 SINGLE_STREAMS, SINGLE_WINDOW = 32, 32
@@ -32,6 +34,9 @@ CALLS_BESIDE_PER_S, CALLS_BESIDE = 50.0, 200
 HEADLINE = {"stream64", "stream1", "unary", "beside"}
 PARTS = ("layers", "stream64", "stream1", "unary", "beside", "workers", "filled")
 _CACHE = re.compile(r'^intake_cache_reads_total\{cache="\w+",result="(hit|miss)"\} ([0-9.e+]+)$', re.MULTILINE)
+
+# A load that is ready to run, and what is told of it.
+Prepared = tuple[Callable[[], Awaitable[Run]], dict[str, object]]
 
 
 class Benchmark:
@@ -42,22 +47,20 @@ class Benchmark:
         self._orders = orders
         self._results = results
         self._scale = scale
+        self._recovery_us = recovery_microseconds()
+        self._memory = Memory()
 
     async def headline(self, parts: Collection[str]) -> None:
         """One process: streams of full messages, streams of single items, calls, latency."""
         async with self._world.intake("bench_headline") as server:
             load = await self._warm_load(server)
             if "stream64" in parts:
-                await self._measured(server, "intake_stream64_per_s", *self._stream64(load, 96_000))
-                await self._warm(load)
+                await self._measured(server, load, "intake_stream64_per_s", partial(self._stream64, load, 64_000))
             if "stream1" in parts:
-                await self._measured(server, "intake_stream1_per_s", *self._stream1(load, 40_000))
-                await self._warm(load)
+                await self._measured(server, load, "intake_stream1_per_s", partial(self._stream1, load, 40_000))
             if "unary" in parts:
-                unary = await self._measured(server, "intake_unary_per_s", *self._unary(load, 20_000))
-                await self._warm(load)
-                await self._latency(load, 0.8 * unary.per_second)
-                await self._warm(load)
+                rate = await self._measured(server, load, "intake_unary_per_s", partial(self._unary, load, 20_000))
+                await self._latency(load, 0.8 * rate)
             if "beside" in parts:
                 await self._beside_streams(server, load)
             await load.close()
@@ -94,7 +97,7 @@ class Benchmark:
             async with self._world.intake(database) as server:
                 load = await self._warm_load(server)
                 runs = []
-                for _ in range(FILLED_LOADS):
+                for _ in range(LOADS):
                     run, _, cpu = await _timed(server, self._stream64(load, 64_000)[0])
                     runs.append((run.per_second, cpu / run.created))
                     await self._warm(load)
@@ -132,41 +135,77 @@ class Benchmark:
         # On a busy machine the chain is too slow for so many questions at once, until most are answered from memory.
         raise RuntimeError("the intake does not get warm: it goes on refusing orders")
 
-    def _unary(self, load: Load, count: int) -> tuple[Callable[[], Awaitable[Run]], dict[str, object]]:
+    def _unary(self, load: Load, count: int) -> Prepared:
         requests = self._orders.unary(self._count(count))
         return lambda: load.unary(requests, UNARY_IN_FLIGHT), {"in_flight": UNARY_IN_FLIGHT}
 
-    def _stream64(self, load: Load, count: int) -> tuple[Callable[[], Awaitable[Run]], dict[str, object]]:
+    def _stream64(self, load: Load, count: int) -> Prepared:
         messages = self._orders.messages(self._count(count), 64)
         params = {"streams": STREAMS, "window": STREAM_WINDOW, "items_a_message": 64}
         return lambda: load.streams(messages, 64, STREAMS, STREAM_WINDOW), params
 
-    def _stream1(self, load: Load, count: int) -> tuple[Callable[[], Awaitable[Run]], dict[str, object]]:
+    def _stream1(self, load: Load, count: int) -> Prepared:
         messages = self._orders.messages(self._count(count), 1)
         params = {"streams": SINGLE_STREAMS, "window": SINGLE_WINDOW, "items_a_message": 1}
         return lambda: load.streams(messages, 1, SINGLE_STREAMS, SINGLE_WINDOW), params
 
     async def _measured(
-        self, server: Server, name: str, work: Callable[[], Awaitable[Run]], params: dict[str, object]
-    ) -> Run:
-        before = _cache_reads(server)
-        run, busy, cpu = await _timed(server, work)
-        hits, misses = (now - then for now, then in zip(_cache_reads(server), before, strict=True))
-        per_accept = cpu / run.created
-        params |= {"cache_hits": round(hits / (hits + misses), 4), "cpu_us": _us(per_accept), "cpu_share": busy}
-        self._results.add(name, run.per_second, "1/s", items=run.created, **params)
+        self,
+        server: Server,
+        load: Load,
+        name: str,
+        prepare: Callable[[], Prepared],
+    ) -> float:
+        """Adds the figures of a kind of load, and returns its orders a second."""
+        runs, reads, slowdowns = [], [], []
+        params: dict[str, object] = {}
+        for _ in range(LOADS):
+            work, params = prepare()
+            slowdowns.append(self._memory.slowdown())
+            before = _cache_reads(server)
+            runs.append(await _timed(server, work))
+            reads.append([now - then for now, then in zip(_cache_reads(server), before, strict=True)])
+            await self._warm(load)
+        hits, misses = map(sum, zip(*reads, strict=True))
+        per_second = median(run.per_second for run, _, _ in runs)
+        per_accept = median(cpu / run.created for run, _, cpu in runs)
+        self._results.add(
+            name,
+            per_second,
+            "1/s",
+            each=[round(run.per_second) for run, _, _ in runs],
+            items=runs[0][0].created,
+            **params,
+            cache_hits=round(hits / (hits + misses), 4),
+            cpu_us=_us(per_accept),
+            cpu_share=median(share for _, share, _ in runs),
+            # How many signatures could be recovered meanwhile: that compares between machines.
+            recoveries=round(per_accept * 1e6 / self._recovery_us, 2),
+            memory_slowdowns=slowdowns,
+        )
         # What one whole core would accept: the machine may have other work.
         self._results.add(f"{name.removesuffix('_per_s')}_per_core_s", 1 / per_accept, "1/s")
-        return run
+        return per_second
 
     async def _latency(self, load: Load, per_second: float) -> None:
-        requests = self._orders.unary(self._count(int(10 * per_second)))
-        # What the loads before have left to be written is not this one's.
-        await self._world.postgres.checkpoint()
-        run = await load.unary_at(requests, per_second)
+        runs, slowdowns = [], []
+        for _ in range(LOADS):
+            requests = self._orders.unary(self._count(int(10 * per_second)))
+            slowdowns.append(self._memory.slowdown())
+            # What the loads before have left to be written is not this one's.
+            await self._world.postgres.checkpoint()
+            runs.append(await load.unary_at(requests, per_second))
+            await self._warm(load)
         for share, name in ((0.5, "intake_unary_p50_ms_at_80pct"), (0.99, "intake_unary_p99_ms_at_80pct")):
+            each = [run.percentile(share) * 1000 for run in runs]
             self._results.add(
-                name, run.percentile(share) * 1000, "ms", per_second=round(per_second), calls=len(requests)
+                name,
+                median(each),
+                "ms",
+                each=[round(value, 1) for value in each],
+                per_second=round(per_second),
+                calls=runs[0].asked,
+                memory_slowdowns=slowdowns,
             )
 
     async def _beside_streams(self, server: Server, load: Load) -> None:

@@ -22,8 +22,7 @@ from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.validation import RequestValidator
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
 
-ROUNDS = 5
-REPETITIONS = 400
+from tests.benchmarks.machine import microseconds, recovery_microseconds
 
 
 class _NoWriter:
@@ -62,14 +61,4 @@ async def costs(network: NetworkConfig, raw: bytes) -> dict[str, float]:
         "chain: from memory": lambda: chain.funds_suffice_now(admissible, nothing_open),
         "accept: what is stored, and its event": lambda: acceptor.begin(admissible, by, request, lambda _: None),
     }
-    return {name: _microseconds(work) for name, work in layers.items()}
-
-
-def _microseconds(work: Callable[[], object]) -> float:
-    best = float("inf")
-    for _ in range(ROUNDS):
-        began = time.process_time()
-        for _ in range(REPETITIONS):
-            work()
-        best = min(best, (time.process_time() - began) / REPETITIONS)
-    return best * 1e6
+    return {name: microseconds(work) for name, work in layers.items()} | {"recovery alone": recovery_microseconds()}
