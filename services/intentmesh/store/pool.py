@@ -60,6 +60,11 @@ async def open_pool(
             "statement_timeout": _milliseconds(statement_timeout),
             "transaction_timeout": _milliseconds(transaction_timeout),
             "idle_in_transaction_session_timeout": _milliseconds(transaction_timeout),
+            # A table that was empty when it was last looked at is read from end to end, by a plan that a connection
+            # keeps: each row then costs the more the more there are, until statistics are taken anew.
+            "enable_seqscan": "off",
+            # Where a table has to be read all the same, that makes its plan look dear enough to be compiled.
+            "jit": "off",
         },
     )
 

@@ -2,20 +2,20 @@
 
 import argparse
 import asyncio
-import re
 import tempfile
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
-from urllib.request import urlopen
 
 import uvloop
 
 from tests.benchmarks.intake.filling import fill
 from tests.benchmarks.intake.layers import costs
-from tests.benchmarks.intake.load import Load, Run
+from tests.benchmarks.intake.load import Load
 from tests.benchmarks.intake.orders import NONCES_PER_WORD, Orders, make_users
+from tests.benchmarks.intake.timing import Prepared, Timed, cache_reads, timed
 from tests.benchmarks.intake.world import CALLER, Server, World, started
 from tests.benchmarks.machine import Memory, recovery_microseconds
 from tests.benchmarks.results import Results
@@ -33,10 +33,6 @@ SINGLE_STREAMS, SINGLE_WINDOW = 32, 32
 CALLS_BESIDE_PER_S, CALLS_BESIDE = 50.0, 200
 HEADLINE = {"stream64", "stream1", "unary", "beside"}
 PARTS = ("layers", "stream64", "stream1", "unary", "beside", "workers", "filled")
-_CACHE = re.compile(r'^intake_cache_reads_total\{cache="\w+",result="(hit|miss)"\} ([0-9.e+]+)$', re.MULTILINE)
-
-# A load that is ready to run, and what is told of it.
-Prepared = tuple[Callable[[], Awaitable[Run]], dict[str, object]]
 
 
 class Benchmark:
@@ -71,48 +67,54 @@ class Benchmark:
         By messages of 64, the way of who brings many orders, and by calls. Those wake a worker for each order, and two
         workers that share a core take turns in its caches at every wake.
         """
-        costs: dict[str, list[float]] = {"stream64": [], "unary": []}
-        for workers in (1, 2):
-            async with self._world.intake(f"bench_workers{workers}", workers=workers) as server:
-                load = await self._warm_load(server, channels=8)
-                costs["stream64"].append(await _cpu_per_accept(server, self._stream64(load, 64_000)[0]))
-                await self._warm(load)
-                requests = self._orders.unary(self._count(15_000))
-                costs["unary"].append(await _cpu_per_accept(server, partial(load.unary, requests, 2 * UNARY_IN_FLIGHT)))
+        async with AsyncExitStack() as stack:
+            sides = []
+            for workers in (1, 2):
+                server = await stack.enter_async_context(self._world.intake(f"bench_workers{workers}", workers=workers))
+                sides.append((server, await self._warm_load(server, channels=8)))
+            for name, path, prepare in (
+                ("intake_workers2_cpu_ratio", "stream64", lambda load: self._stream64(load, 64_000)),
+                ("intake_workers2_unary_cpu_ratio", "unary", lambda load: self._unary(load, 10_000, 2)),
+            ):
+                rounds = await self._in_turn(sides, prepare)
+                each = [two.cpu_per_accept / one.cpu_per_accept for one, two in rounds]
+                one_us, two_us = (_us(median(one.cpu_per_accept for one in side)) for side in zip(*rounds, strict=True))
+                self._results.add(
+                    name, median(each), "ratio", each=_rounded(each), path=path, one_us=one_us, two_us=two_us
+                )
+            for _, load in sides:
                 await load.close()
-        for name, path in (("intake_workers2_cpu_ratio", "stream64"), ("intake_workers2_unary_cpu_ratio", "unary")):
-            one, two = costs[path]
-            self._results.add(name, two / one, "ratio", path=path, one_us=_us(one), two_us=_us(two))
 
     async def filled(self, count: int) -> None:
-        """The rate with many intents in the store over the rate with none, each the median of several loads.
+        """The rate with many intents in the store over the rate with none.
 
-        The first follows a checkpoint, after which the first write to a page puts the whole of it into the log: with
-        ids that are hashes, that is a page of an index for nearly every intent.
+        The first loads follow a checkpoint, after which the first write to a page puts the whole of it into the log:
+        with ids that are hashes, that is a page of an index for nearly every intent.
         """
-        rates = []
-        for database, intents in (("bench_empty", 0), ("bench_filled", count)):
+        databases = {"bench_empty": 0, "bench_filled": count}
+        for database, intents in databases.items():
             await fill(await self._world.postgres.create_database(database), intents)
+        async with AsyncExitStack() as stack:
+            sides = []
+            for database in databases:
+                server = await stack.enter_async_context(self._world.intake(database))
+                sides.append((server, await self._warm_load(server)))
             await self._world.postgres.checkpoint()
-            async with self._world.intake(database) as server:
-                load = await self._warm_load(server)
-                runs = []
-                for _ in range(LOADS):
-                    run, _, cpu = await _timed(server, self._stream64(load, 64_000)[0])
-                    runs.append((run.per_second, cpu / run.created))
-                    await self._warm(load)
-                rates.append(tuple(map(median, zip(*runs, strict=True))))
+            rounds = await self._in_turn(sides, lambda load: self._stream64(load, 64_000))
+            for _, load in sides:
                 await load.close()
-        (empty, empty_cpu), (filled, filled_cpu) = rates
+        each = [filled.run.per_second / empty.run.per_second for empty, filled in rounds]
+        empty, filled = zip(*rounds, strict=True)
         self._results.add(
             "intake_5m_ratio",
-            filled / empty,
+            median(each),
             "ratio",
+            each=_rounded(each),
             intents=count,
-            empty_per_s=round(empty),
-            filled_per_s=round(filled),
-            empty_cpu_us=_us(empty_cpu),
-            filled_cpu_us=_us(filled_cpu),
+            empty_per_s=round(median(one.run.per_second for one in empty)),
+            filled_per_s=round(median(one.run.per_second for one in filled)),
+            empty_cpu_us=_us(median(one.cpu_per_accept for one in empty)),
+            filled_cpu_us=_us(median(one.cpu_per_accept for one in filled)),
         )
 
     async def layers(self) -> None:
@@ -135,9 +137,25 @@ class Benchmark:
         # On a busy machine the chain is too slow for so many questions at once, until most are answered from memory.
         raise RuntimeError("the intake does not get warm: it goes on refusing orders")
 
-    def _unary(self, load: Load, count: int) -> Prepared:
-        requests = self._orders.unary(self._count(count))
-        return lambda: load.unary(requests, UNARY_IN_FLIGHT), {"in_flight": UNARY_IN_FLIGHT}
+    async def _in_turn(
+        self, sides: Sequence[tuple[Server, Load]], prepare: Callable[[Load], Prepared]
+    ) -> list[list[Timed]]:
+        """Several servers under the same kind of load, one after the other, in some rounds.
+
+        What slows the machine for seconds slows them alike, so that their ratios hold where their rates do not.
+        """
+        rounds = []
+        for _ in range(LOADS):
+            taken = []
+            for server, load in sides:
+                taken.append(await timed(server, prepare(load)[0]))
+                await self._warm(load)
+            rounds.append(taken)
+        return rounds
+
+    def _unary(self, load: Load, count: int, workers: int = 1) -> Prepared:
+        requests, in_flight = self._orders.unary(self._count(count)), UNARY_IN_FLIGHT * workers
+        return lambda: load.unary(requests, in_flight), {"in_flight": in_flight}
 
     def _stream64(self, load: Load, count: int) -> Prepared:
         messages = self._orders.messages(self._count(count), 64)
@@ -162,23 +180,23 @@ class Benchmark:
         for _ in range(LOADS):
             work, params = prepare()
             slowdowns.append(self._memory.slowdown())
-            before = _cache_reads(server)
-            runs.append(await _timed(server, work))
-            reads.append([now - then for now, then in zip(_cache_reads(server), before, strict=True)])
+            before = cache_reads(server)
+            runs.append(await timed(server, work))
+            reads.append([now - then for now, then in zip(cache_reads(server), before, strict=True)])
             await self._warm(load)
         hits, misses = map(sum, zip(*reads, strict=True))
-        per_second = median(run.per_second for run, _, _ in runs)
-        per_accept = median(cpu / run.created for run, _, cpu in runs)
+        per_second = median(one.run.per_second for one in runs)
+        per_accept = median(one.cpu_per_accept for one in runs)
         self._results.add(
             name,
             per_second,
             "1/s",
-            each=[round(run.per_second) for run, _, _ in runs],
-            items=runs[0][0].created,
+            each=[round(one.run.per_second) for one in runs],
+            items=runs[0].run.created,
             **params,
             cache_hits=round(hits / (hits + misses), 4),
             cpu_us=_us(per_accept),
-            cpu_share=median(share for _, share, _ in runs),
+            cpu_share=round(median(one.cpu_share for one in runs), 3),
             # How many signatures could be recovered meanwhile: that compares between machines.
             recoveries=round(per_accept * 1e6 / self._recovery_us, 2),
             memory_slowdowns=slowdowns,
@@ -202,7 +220,7 @@ class Benchmark:
                 name,
                 median(each),
                 "ms",
-                each=[round(value, 1) for value in each],
+                each=_rounded(each),
                 per_second=round(per_second),
                 calls=runs[0].asked,
                 memory_slowdowns=slowdowns,
@@ -236,29 +254,8 @@ class Benchmark:
         return min(int(count * self._scale), USERS * (NONCES_PER_WORD - WARMING)) // 64 * 64
 
 
-def _cache_reads(server: Server) -> tuple[float, float]:
-    """How many checks were answered from memory so far, and how many by the chain."""
-    found = {"hit": 0.0, "miss": 0.0}
-    for url in server.metrics_urls:
-        with urlopen(url) as answer:  # noqa: S310 (our own server)
-            for result, count in _CACHE.findall(answer.read().decode()):
-                found[result] += float(count)
-    return found["hit"], found["miss"]
-
-
-async def _timed(server: Server, work: Callable[[], Awaitable[Run]]) -> tuple[Run, float, float]:
-    """The run, the share of a core that the server got, and its CPU seconds."""
-    before = server.cpu_seconds()
-    run = await work()
-    if run.created < run.asked:
-        raise RuntimeError(f"{run.asked - run.created} of {run.asked} orders were not created: {dict(run.refusals)}")
-    cpu = server.cpu_seconds() - before
-    return run, round(cpu / run.seconds, 3), cpu
-
-
-async def _cpu_per_accept(server: Server, work: Callable[[], Awaitable[Run]]) -> float:
-    run, _, cpu = await _timed(server, work)
-    return cpu / run.created
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [round(value, 2) for value in values]
 
 
 def _us(seconds: float) -> float:
