@@ -3,8 +3,8 @@
 import argparse
 import asyncio
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -32,6 +32,8 @@ SINGLE_STREAMS, SINGLE_WINDOW = 32, 32
 # Calls that come while streams bring as much as they can.
 CALLS_BESIDE_PER_S, CALLS_BESIDE = 50.0, 200
 HEADLINE = {"stream64", "stream1", "unary", "beside"}
+# A server and its load.
+Side = tuple[Server, Load]
 PARTS = ("layers", "stream64", "stream1", "unary", "beside", "workers", "filled")
 
 
@@ -48,8 +50,7 @@ class Benchmark:
 
     async def headline(self, parts: Collection[str]) -> None:
         """One process: streams of full messages, streams of single items, calls, latency."""
-        async with self._world.intake("bench_headline") as server:
-            load = await self._warm_load(server)
+        async with self._side("bench_headline") as (server, load):
             if "stream64" in parts:
                 await self._measured(server, load, "intake_stream64_per_s", partial(self._stream64, load, 64_000))
             if "stream1" in parts:
@@ -59,7 +60,6 @@ class Benchmark:
                 await self._latency(load, 0.8 * rate)
             if "beside" in parts:
                 await self._beside_streams(server, load)
-            await load.close()
 
     async def workers(self) -> None:
         """The server's CPU time per accept with two workers over that with one, under the same load on the same core.
@@ -68,10 +68,10 @@ class Benchmark:
         workers that share a core take turns in its caches at every wake.
         """
         async with AsyncExitStack() as stack:
-            sides = []
-            for workers in (1, 2):
-                server = await stack.enter_async_context(self._world.intake(f"bench_workers{workers}", workers=workers))
-                sides.append((server, await self._warm_load(server, channels=8)))
+            sides = [
+                await stack.enter_async_context(self._side(f"bench_workers{workers}", workers=workers, channels=8))
+                for workers in (1, 2)
+            ]
             for name, path, prepare in (
                 ("intake_workers2_cpu_ratio", "stream64", lambda load: self._stream64(load, 64_000)),
                 ("intake_workers2_unary_cpu_ratio", "unary", lambda load: self._unary(load, 10_000, 2)),
@@ -82,8 +82,6 @@ class Benchmark:
                 self._results.add(
                     name, median(each), "ratio", each=_rounded(each), path=path, one_us=one_us, two_us=two_us
                 )
-            for _, load in sides:
-                await load.close()
 
     async def filled(self, count: int) -> None:
         """The rate with many intents in the store over the rate with none.
@@ -95,14 +93,9 @@ class Benchmark:
         for database, intents in databases.items():
             await fill(await self._world.postgres.create_database(database), intents)
         async with AsyncExitStack() as stack:
-            sides = []
-            for database in databases:
-                server = await stack.enter_async_context(self._world.intake(database))
-                sides.append((server, await self._warm_load(server)))
+            sides = [await stack.enter_async_context(self._side(database)) for database in databases]
             await self._world.postgres.checkpoint()
             rounds = await self._in_turn(sides, lambda load: self._stream64(load, 64_000))
-            for _, load in sides:
-                await load.close()
         each = [filled.run.per_second / empty.run.per_second for empty, filled in rounds]
         empty, filled = zip(*rounds, strict=True)
         self._results.add(
@@ -123,10 +116,15 @@ class Benchmark:
         for name, value in (await costs(self._world.network, raw)).items():
             self._results.add("intake_layer_us", value, "us", layer=name)
 
-    async def _warm_load(self, server: Server, channels: int = 4) -> Load:
-        load = Load(server.target, CALLER, channels)
-        await self._warm(load)
-        return load
+    @asynccontextmanager
+    async def _side(self, database: str, *, workers: int = 1, channels: int = 4) -> AsyncIterator[Side]:
+        """A server whose memory is warm, and what loads it."""
+        async with (
+            self._world.intake(database, workers=workers) as server,
+            Load(server.target, CALLER, channels) as load,
+        ):
+            await self._warm(load)
+            yield server, load
 
     async def _warm(self, load: Load) -> None:
         """One order of each user with the next word of nonces: balances, allowances, nonces and code are known then."""
@@ -137,20 +135,19 @@ class Benchmark:
         # On a busy machine the chain is too slow for so many questions at once, until most are answered from memory.
         raise RuntimeError("the intake does not get warm: it goes on refusing orders")
 
-    async def _in_turn(
-        self, sides: Sequence[tuple[Server, Load]], prepare: Callable[[Load], Prepared]
-    ) -> list[list[Timed]]:
-        """Several servers under the same kind of load, one after the other, in some rounds.
+    async def _in_turn(self, sides: Sequence[Side], prepare: Callable[[Load], Prepared]) -> list[list[Timed]]:
+        """Several servers under the same kind of load, one after the other, in some rounds; by round and side.
 
-        What slows the machine for seconds slows them alike, so that their ratios hold where their rates do not.
+        What slows the machine for seconds slows them alike, so that their ratios hold where their rates do not. Every
+        second round goes backwards: nobody is always the one who comes after the other.
         """
         rounds = []
-        for _ in range(LOADS):
-            taken = []
-            for server, load in sides:
-                taken.append(await timed(server, prepare(load)[0]))
+        for number in range(LOADS):
+            taken = {}
+            for server, load in sides if number % 2 == 0 else reversed(sides):
+                taken[server.target] = await timed(server, prepare(load)[0])
                 await self._warm(load)
-            rounds.append(taken)
+            rounds.append([taken[server.target] for server, _ in sides])
         return rounds
 
     def _unary(self, load: Load, count: int, workers: int = 1) -> Prepared:
@@ -228,13 +225,12 @@ class Benchmark:
 
     async def _beside_streams(self, server: Server, load: Load) -> None:
         """What a call waits for while a service's streams keep the server busy."""
-        calls = Load(server.target, CALLER, channels=1)
         requests = self._orders.unary(int(CALLS_BESIDE * self._scale))
-        streams = asyncio.create_task(self._stream64(load, 64_000)[0]())
-        run = await calls.unary_at(requests, CALLS_BESIDE_PER_S)
-        is_beside = not streams.done()
-        beside = await streams
-        await calls.close()
+        async with Load(server.target, CALLER, channels=1) as calls:
+            streams = asyncio.create_task(self._stream64(load, 64_000)[0]())
+            run = await calls.unary_at(requests, CALLS_BESIDE_PER_S)
+            is_beside = not streams.done()
+            beside = await streams
         if not is_beside:
             raise RuntimeError("the streams were done before the calls")
         if run.created < run.asked:

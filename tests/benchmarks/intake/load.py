@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
 import grpc
 from intentmesh.v1.intake_service_pb2 import SubmitIntentResponse, SubmitIntentsRequest, SubmitIntentsResponse
@@ -48,7 +50,7 @@ def _no_pauses() -> Iterator[None]:
 
 
 class Load:
-    """Channels to one server, or to the workers that share its port."""
+    """Channels to one server, or to the workers that share its port. Use as a context manager."""
 
     def __init__(self, target: str, metadata: Metadata, channels: int = 4) -> None:
         # Connections of their own, so that workers which share a port get their shares.
@@ -57,7 +59,12 @@ class Load:
         self._metadata = metadata
         self.channels = channels
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         for channel in self._channels:
             await channel.close()
 

@@ -20,6 +20,15 @@ async def test_open_pool__transaction_that_never_ends__is_ended(fresh_database: 
         await pool.close()
 
 
+async def test_open_pool__every_connection__plans_without_whole_tables_and_compiles_no_plan(pool: Pool) -> None:
+    # What the first of the two guards against is shown beside the indexes; the second costs something only where
+    # PostgreSQL was built with a compiler.
+    async with pool.acquire() as one, pool.acquire() as other:
+        for conn in (one, other):
+            assert await conn.fetchval("SHOW enable_seqscan") == "off"
+            assert await conn.fetchval("SHOW jit") == "off"
+
+
 async def test_retrying__deadlock__both_are_done(pool: Pool) -> None:
     first, second = await store_intent(pool), await store_intent(pool)
     tries = 0
