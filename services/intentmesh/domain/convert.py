@@ -88,12 +88,12 @@ _UINT32_MAX = 2**32 - 1
 def order_from_proto(pb: order_pb2.Order, field: str = "order") -> Order:
     """The order in a message that stands in `field` of the request. Raises InvalidOrder with every violation."""
     try:
-        return read_order(pb)
+        return _read_plain_order(pb)
     except ValueError:
         return _read_with_violations(pb, field)
 
 
-def read_order(pb: order_pb2.Order) -> Order:
+def _read_plain_order(pb: order_pb2.Order) -> Order:
     """`order_from_proto` for orders that are expected to be right: raises a ValueError that names no field."""
     if not (0 < len(pb.inputs) <= MAX_INPUTS and 0 < len(pb.outputs) <= MAX_OUTPUTS):
         raise ValueError("too few or too many")

@@ -1,16 +1,23 @@
 """How outcomes are worded for callers, and counted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import structlog
 from prometheus_client import Counter
 
-from intentmesh.domain.errors import MeshError
+from intentmesh.domain.errors import FieldViolation, MeshError
 from intentmesh.domain.types import format_intent_id
 from intentmesh.intake.group_commit import Acceptance, Outcome
 from intentmesh.rpc import metrics
-from intentmesh.rpc.errors import as_mesh_error, field_violations, reason_name, status_code
+from intentmesh.rpc.errors import (
+    MAX_MESSAGE_CHARACTERS,
+    as_mesh_error,
+    field_violations,
+    reason_name,
+    status_code,
+    with_what_fits,
+)
 from intentmesh.rpc.tracing import current_trace_id
 from intentmesh.v1 import intake_service_pb2 as pb
 from intentmesh.v1.error_pb2 import ErrorReason
@@ -30,17 +37,24 @@ def accepted(acceptance: Acceptance) -> pb.SubmitIntentResponse:
 
 
 def refused(error: Exception) -> pb.Refusal:
-    """An error in the middle of a stream; bugs tell nothing but their trace id, and leave a line in the log."""
+    """An error in the middle of a stream, no larger than it would be as a status.
+
+    Bugs tell nothing but their trace id, and leave a line in the log.
+    """
     told = as_mesh_error(error, current_trace_id())
     if told.reason == ErrorReason.ERROR_REASON_INTERNAL:
         log.error("item_failed", exc_info=error)
+    return with_what_fits(told, _refusal)
+
+
+def _refusal(told: MeshError, violations: Sequence[FieldViolation], metadata: Mapping[str, str]) -> pb.Refusal:
     return pb.Refusal(
         code=status_code(told).value[0],
         reason=told.reason,
-        message=told.message,
-        field_violations=field_violations(told.violations),
+        message=told.message[:MAX_MESSAGE_CHARACTERS],
+        field_violations=field_violations(violations),
         retry_after_ms=0 if told.retry_after is None else int(told.retry_after * 1000),
-        metadata=told.metadata,
+        metadata=metadata,
     )
 
 

@@ -78,9 +78,14 @@ class Submissions:
             await asyncio.gather(reader, *self._examinations, return_exceptions=True)
 
     async def _read(self, messages: AsyncIterator[pb.SubmitIntentsRequest]) -> None:
+        is_empty = True
         try:
             async for message in messages:
+                is_empty = False
                 await self._take(message)
+            if is_empty:
+                # A stream is a request, whatever comes on it.
+                await self._limiter.count(Budget.REQUESTS, self._caller)
         except Exception as error:  # noqa: BLE001 (raised by `answers` when what is in hand has been answered)
             self._fault = error
         finally:
@@ -89,8 +94,8 @@ class Submissions:
 
     async def _take(self, message: pb.SubmitIntentsRequest) -> None:
         items = message.items
-        self._require_items(message)
         await self._limiter.count(Budget.REQUESTS, self._caller)
+        self._require_items(message)
         grant = self.grant = await self._limiter.take(Budget.NEW_INTENTS, self._caller, len(items))
         await self._wait_for_room(len(items))
         begun = 0
@@ -168,8 +173,8 @@ class Submissions:
 
     def _require_items(self, message: pb.SubmitIntentsRequest) -> None:
         """The items are validated one by one; here only that there are some, and not too many."""
-        if 0 < len(message.items) <= answers.MAX_ITEMS:
-            return
-        self._validator.check(
-            pb.SubmitIntentsRequest(items=[pb.SubmitIntentItem(item_id=item.item_id) for item in message.items])
-        )
+        count = len(message.items)
+        if not 0 < count <= answers.MAX_ITEMS:
+            self._validator.check(
+                pb.SubmitIntentsRequest(items=[pb.SubmitIntentItem()] * min(count, answers.MAX_ITEMS + 1))
+            )

@@ -7,13 +7,15 @@ known failure of a dependency is a bug: the caller learns a trace id and nothing
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 import grpc
 import redis.exceptions
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from intentmesh.domain.errors import (
@@ -31,6 +33,10 @@ from intentmesh.domain.errors import (
     Unavailable,
 )
 from intentmesh.v1.error_pb2 import ErrorReason
+
+Told = TypeVar("Told", bound=Message)
+MadeOf: TypeAlias = Callable[[MeshError, Sequence[FieldViolation], Mapping[str, str]], Told]
+"""Of an error, those of its violations that are told, and its metadata."""
 
 ERROR_DOMAIN = "intentmesh"
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
@@ -138,14 +144,24 @@ def _dependency(reason: ErrorReason.ValueType, message: str) -> MeshError:
 
 def to_status(error: MeshError) -> status_pb2.Status:
     """google.rpc.Status with its details, shortened to what a header can carry."""
-    violations = list(error.violations)
-    status = _status(error, violations)
-    while status.ByteSize() > MAX_DETAILS_BYTES and violations:
-        violations = violations[: len(violations) // 2]
-        status = _status(error, violations, omitted=len(error.violations) - len(violations))
+    status = with_what_fits(error, _status)
     if status.ByteSize() > MAX_DETAILS_BYTES:
-        return _status(MeshError(error.message, reason=error.reason), [], code=status.code)
+        return _status(MeshError(error.message, reason=error.reason), (), {}, code=status.code)
     return status
+
+
+def with_what_fits(error: MeshError, made_of: MadeOf[Told]) -> Told:
+    """The message that is made of an error, with as many of its violations as fit into MAX_DETAILS_BYTES.
+
+    How many are left out stands in its metadata, as `violations_omitted`.
+    """
+    violations = error.violations
+    told = made_of(error, violations, error.metadata)
+    while told.ByteSize() > MAX_DETAILS_BYTES and violations:
+        violations = violations[: len(violations) // 2]
+        omitted = {"violations_omitted": str(len(error.violations) - len(violations))}
+        told = made_of(error, violations, {**error.metadata, **omitted})
+    return told
 
 
 def field_violations(violations: Sequence[FieldViolation]) -> list[error_details_pb2.BadRequest.FieldViolation]:
@@ -159,9 +175,8 @@ def field_violations(violations: Sequence[FieldViolation]) -> list[error_details
 
 
 def _status(
-    error: MeshError, violations: Sequence[FieldViolation], *, omitted: int = 0, code: int | None = None
+    error: MeshError, violations: Sequence[FieldViolation], metadata: Mapping[str, str], *, code: int | None = None
 ) -> status_pb2.Status:
-    metadata = dict(error.metadata) | ({"violations_omitted": str(omitted)} if omitted else {})
     status = status_pb2.Status(
         code=status_code(error).value[0] if code is None else code, message=error.message[:MAX_MESSAGE_CHARACTERS]
     )

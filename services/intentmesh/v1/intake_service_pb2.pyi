@@ -222,7 +222,9 @@ class Refusal(_message.Message):
     def field_violations(self) -> _containers.RepeatedCompositeFieldContainer[_error_details_pb2.BadRequest.FieldViolation]: ...
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What the reason promises to carry: the ErrorInfo metadata of SubmitIntent."""
+        """What the reason promises to carry: the ErrorInfo metadata of SubmitIntent. `violations_omitted` counts those of more violations
+        than go into 4 KiB.
+        """
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from intentmesh.domain.types import format_address, format_intent_id
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.metrics import RPC_IN_FLIGHT
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
+from intentmesh.v1 import order_pb2
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
     CancelIntentRequest,
@@ -25,6 +26,7 @@ from intentmesh.v1.intake_service_pb2 import (
     SubmitIntentItem,
     SubmitIntentRequest,
     SubmitIntentsRequest,
+    ValidateIntentRequest,
 )
 from intentmesh.v1.intent_pb2 import IntentStatus
 from prometheus_client import Gauge
@@ -39,7 +41,15 @@ from tests.fixtures.orders import (
     permit2_request,
     with_output,
 )
-from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused, results_of
+from tests.integration.intake.conftest import (
+    Intake,
+    StartIntake,
+    principal,
+    reason_of,
+    refused,
+    results_of,
+    violations_of,
+)
 
 SHOP = principal("service:shop")
 OPERATOR = principal("operator:ops")
@@ -326,3 +336,69 @@ async def test_type__of_a_number_that_nobody_knows__is_refused(intake: Intake) -
         request.type = number  # type: ignore[assignment]
         assert reason_of(await refused(intake.stub.SubmitIntent(request))) == "INVALID_FIELD"
     assert reason_of(await refused(intake.stub.SubmitIntent(SubmitIntentRequest(type=2)))) == "MISSING_FIELD"
+
+
+# --- requests that are mostly air ---
+
+_HOLLOW = SubmitIntentRequest(order=order_pb2.Order(outputs=[order_pb2.OrderOutput()] * 20_000))
+
+
+async def test_submit__twenty_thousand_empty_outputs__are_refused_as_one_list_that_is_too_long(intake: Intake) -> None:
+    error = await refused(intake.stub.SubmitIntent(_HOLLOW))
+    assert ("TOO_LARGE", "order.outputs") in violations_of(error)
+
+
+async def test_submit_intents__a_hollow_order_among_others__costs_them_nothing(intake: Intake) -> None:
+    alpha = intake.network.chains[0]
+    items = [SubmitIntentItem(item_id=n, intent=permit2_request(intake.network, make_order(alpha))) for n in range(9)]
+    call = intake.stub.SubmitIntents(metadata=SHOP)
+    await call.write(SubmitIntentsRequest(items=[*items, SubmitIntentItem(item_id=9, intent=_HOLLOW)]))
+    results = await results_of(call, 10)
+    assert [number for number, result in results.items() if result.accepted.created] == [*range(9)]
+    assert results[9].refused.reason == ErrorReason.ERROR_REASON_MISSING_FIELD
+
+
+async def test_submit_intents__a_message_full_of_faults__is_answered_in_messages_that_clients_take(
+    intake: Intake,
+) -> None:
+    faulty = SubmitIntentRequest(
+        order=order_pb2.Order(inputs=[order_pb2.OrderInput()] * 16, outputs=[order_pb2.OrderOutput()] * 16)
+    )
+    call = intake.stub.SubmitIntents(metadata=SHOP)
+    for first in (0, 256):
+        items = [SubmitIntentItem(item_id=first + number, intent=faulty) for number in range(256)]
+        await call.write(SubmitIntentsRequest(items=items))
+    results = await results_of(call, 512)
+    (omitted,) = {result.refused.metadata["violations_omitted"] for result in results.values()}
+    (told,) = {len(result.refused.field_violations) for result in results.values()}
+    # Signature and type, the order itself, each input and each output.
+    assert int(omitted) + told == 2 + 6 + 16 * 2 + 16 * 6
+
+
+async def test_validate__twenty_thousand_empty_outputs__is_answered_in_a_message_that_clients_take(
+    intake: Intake,
+) -> None:
+    answer = await intake.stub.ValidateIntent(ValidateIntentRequest(intent=_HOLLOW))
+    assert ErrorReason.ERROR_REASON_TOO_LARGE in {violation.reason for violation in answer.violations}
+    assert answer.ByteSize() < 65_536
+
+
+async def test_submit_intents__messages_without_items__are_counted(start_intake: StartIntake) -> None:
+    async with start_intake(requests_per_minute=2) as intake:
+        reasons = []
+        for _ in range(3):
+            call = intake.stub.SubmitIntents()
+            await call.write(SubmitIntentsRequest())
+            reasons.append(reason_of(await refused(call.read())))
+    assert reasons == ["MISSING_FIELD", "MISSING_FIELD", "RATE_LIMITED"]
+
+
+async def test_submit_intents__streams_without_a_message__are_counted(start_intake: StartIntake) -> None:
+    async with start_intake(requests_per_minute=2) as intake:
+        for _ in range(2):
+            call = intake.stub.SubmitIntents()
+            await call.done_writing()
+            assert await call.read() is grpc.aio.EOF
+        call = intake.stub.SubmitIntents()
+        await call.done_writing()
+        assert reason_of(await refused(call.read())) == "RATE_LIMITED"

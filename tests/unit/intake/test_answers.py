@@ -2,8 +2,9 @@
 
 import tracemalloc
 
-from intentmesh.domain.errors import NotFound
+from intentmesh.domain.errors import FieldViolation, InvalidArgument, NotFound
 from intentmesh.intake import answers
+from intentmesh.rpc.errors import MAX_DETAILS_BYTES
 from intentmesh.v1.error_pb2 import ErrorReason
 from structlog.testing import capture_logs
 
@@ -21,6 +22,15 @@ def test_refused__for_a_reason__is_not_logged() -> None:
     with capture_logs() as logs:
         answers.refused(NotFound("nothing here"))
     assert logs == []
+
+
+def test_refused__for_more_than_fits__tells_as_much_as_a_status_does() -> None:
+    reason = ErrorReason.ERROR_REASON_MISSING_FIELD
+    violations = [FieldViolation(f"order.outputs[{number}].recipient", reason, "is required") for number in range(500)]
+    refusal = answers.refused(InvalidArgument("x" * 10_000, reason=reason, violations=violations))
+    assert refusal.ByteSize() <= MAX_DETAILS_BYTES
+    assert 10 < len(refusal.field_violations)
+    assert int(refusal.metadata["violations_omitted"]) + len(refusal.field_violations) == 500
 
 
 def test_count__of_any_number_as_type__keeps_nothing_of_it() -> None:

@@ -77,6 +77,9 @@ _EDITS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+_UNBOUNDED = {"nonce", "amount", "chain_id", "origin_chain_id"}
+
+
 @st.composite
 def _requests(draw: st.DrawFn) -> SubmitIntentRequest:
     request = SubmitIntentRequest()
@@ -110,12 +113,11 @@ def test_structure__what_is_read__breaks_no_rule(request_: SubmitIntentRequest) 
         assert not any(field.startswith("order") for field in broken)
     else:
         found = {finding.field for finding in read}
-        assert found >= broken
+        # Of a list that is too long, what comes after its end is not looked at.
+        assert found >= {field for field in broken if "[16]" not in field}
         assert any(field.startswith("order") for field in found)
         # Numbers that no rule of the protos can bound.
-        assert all(field.startswith("order.") for field in found - broken)
-        if any(field.startswith("order") for field in broken):
-            assert found == broken
+        assert {field.rpartition(".")[2] for field in found - broken} <= _UNBOUNDED
 
 
 def test_structure__request_id_with_a_zero_character__is_refused() -> None:

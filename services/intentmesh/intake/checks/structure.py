@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from intentmesh.chain.config import NetworkConfig
-from intentmesh.domain.convert import InvalidOrder, order_from_proto, read_order
+from intentmesh.domain.convert import InvalidOrder, order_from_proto
 from intentmesh.domain.errors import FieldViolation
-from intentmesh.domain.order import Order
 from intentmesh.domain.signatures import InvalidSignature, decode_order_signature
 from intentmesh.intake.candidate import Candidate, OrderSignature, find_destination, find_origin, intent_id_of
 from intentmesh.intake.findings import Finding
@@ -27,15 +26,11 @@ class StructureCheck:
 
     def read(self, request: SubmitIntentRequest) -> Candidate | list[Finding]:
         """The candidate, or everything that is wrong with the request's form where that leaves no order to look at."""
-        form: Sequence[Finding] = ()
+        form = () if _is_plain(request) else self._faults_beside_the_order(request)
         try:
-            order = read_order(request.order) if _is_plain(request) else None
-        except ValueError:
-            order = None
-        if order is None:
-            order, form = self._read_with_rules(request)
-        if order is None:
-            return list(form)
+            order = order_from_proto(request.order)
+        except InvalidOrder as error:
+            return [*map(_finding, error.violations), *form] if request.HasField("order") else list(form)
         origin = find_origin(self._network, order)
         signature, fault = _read_signature(request.signature)
         return Candidate(
@@ -50,25 +45,27 @@ class StructureCheck:
             form=form,
         )
 
-    def _read_with_rules(self, request: SubmitIntentRequest) -> tuple[Order | None, Sequence[Finding]]:
-        """The order, if it can be read, and every fault of form."""
-        found = [_finding(violation) for violation in self._validator.violations(request)]
-        if any(finding.field.partition(".")[0] == "order" for finding in found):
-            return None, found
-        try:
-            return order_from_proto(request.order), found
-        except InvalidOrder as error:
-            return None, [*found, *map(_finding, error.violations)]
+    def _faults_beside_the_order(self, request: SubmitIntentRequest) -> Sequence[Finding]:
+        """The order has a reader of its own, which is as strict as the rules and a hundred times as fast."""
+        rest = SubmitIntentRequest()
+        rest.CopyFrom(request)
+        rest.ClearField("order")
+        return [
+            _finding(violation)
+            for violation in self._validator.violations(rest)
+            if violation.field != "order" or not request.HasField("order")
+        ]
 
 
 def _is_plain(request: SubmitIntentRequest) -> bool:
-    """The protos' rules for the fields beside the order, which `read_order` is as strict about as they are.
+    """The protos' rules for the fields beside the order, and that there is one.
 
     The general validator takes a tenth of the whole accept, so it is asked only for what is wrong with a request. A
     test holds both together: what passes here passes there.
     """
     return (
-        0 < len(request.signature) <= MAX_SIGNATURE_BYTES
+        request.HasField("order")
+        and 0 < len(request.signature) <= MAX_SIGNATURE_BYTES
         and request.type in _TYPES
         and len(request.request_id) <= MAX_REQUEST_ID_CHARACTERS
         and "\0" not in request.request_id
