@@ -18,7 +18,7 @@ from intentmesh.intake.candidate import Admissible, Candidate
 from intentmesh.intake.checks.pipeline import Pipeline
 from intentmesh.intake.findings import Finding, refusal
 from intentmesh.intake.group_commit import Acceptance, Done, Outcome
-from intentmesh.intake.open_orders import OpenOrders, UserOrders
+from intentmesh.intake.open_orders import OpenOrders, UserOrders, nothing_open
 from intentmesh.intake.rate_limits import RateLimiter
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
@@ -179,12 +179,15 @@ class Admission:
         signature = await self._pipeline.settle_signature(admissible, assessment.signature)
         security = [*signature, *assessment.security]
         reused = await self._acceptor.reused_request_id(admissible, caller, assessment.request)
-        if not (signature or may_not_ask(security)) and await self._acceptor.find(admissible) is not None:
+        is_entitled = not (signature or may_not_ask(security))
+        if is_entitled and await self._acceptor.find(admissible) is not None:
             return Verdict(reused, admissible.intent_id)
-        open_orders = await self._open_orders.read(admissible.order.user)
+        # What the user has open is nobody's business who has neither an order of theirs nor a right to look.
+        may_see = is_entitled or self._pipeline.may_see(admissible, caller.principal)
+        open_orders = await self._open_orders.read(admissible.order.user) if may_see else nothing_open()
         late = [
             *self._pipeline.business(admissible, open_orders),
-            *await self._acceptor.conflicts(admissible),
+            *(await self._acceptor.conflicts(admissible) if may_see else ()),
             *reused,
             *await self._pipeline.chain(admissible, open_orders),
         ]
@@ -242,10 +245,12 @@ class Admission:
             self._user_counts.let_go(admissible.intent_id)
 
     async def _late_findings(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
+        """As of the moment at which it returns, so that an order that enters then finds what it was found to have."""
         findings = self._pipeline.business(admissible, open_orders)
         if findings or self._pipeline.chain_now(admissible, open_orders):
             return findings
-        return await self._pipeline.chain(admissible, open_orders)
+        # Others of the user may enter while the chain is asked.
+        return await self._pipeline.chain(admissible, open_orders) or self._pipeline.business(admissible, open_orders)
 
 
 @dataclass(slots=True)

@@ -60,16 +60,11 @@ class UserOrders:
         """Open intents, one that is just entering left out."""
         return self.stored + len(self.entering) - (intent_id in self.entering)
 
-    def reserved_without(self, intent_id: IntentId, funds: Funds) -> int:
-        """What the open intents may still take of one token on one chain."""
-        return self.reserves_without(intent_id, funds)[0]
-
-    def permitted_without(self, intent_id: IntentId, funds: Funds) -> int:
-        """The part of it that Permit2 is to take, out of what the user allows it."""
-        return self.reserves_without(intent_id, funds)[1]
-
     def reserves_without(self, intent_id: IntentId, funds: Funds) -> tuple[int, int]:
-        """Both, for those in a hurry."""
+        """What the open intents may still take of one token on one chain, one that is just entering left out.
+
+        In all, and the part of it that Permit2 is to take, out of what the user allows it.
+        """
         by_permit2, otherwise = (*funds, True), (*funds, False)
         permitted, rest = self.taken.get(by_permit2, 0), self.taken.get(otherwise, 0)
         own = self.entering.get(intent_id)
@@ -128,6 +123,11 @@ class UserOrders:
             if not seen.get(intent_id):
                 _add(self.taken, entering.takes)
         self.end_reading()
+
+
+def nothing_open() -> UserOrders:
+    """Of somebody of whom nothing is known, or is to be told."""
+    return UserOrders(-math.inf, 0, {})
 
 
 def _add(total: dict[Share, int], takes: Mapping[Share, int], sign: int = 1) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import grpc
 import pytest
+from intentmesh.chain.client import ChainClients
+from intentmesh.chain.tokens import Token
 from intentmesh.domain.digests import cancel_intent_digest
 from intentmesh.domain.order import Order
 from intentmesh.domain.signatures import sign
@@ -32,7 +34,9 @@ from intentmesh.v1.intent_pb2 import IntentStatus
 from prometheus_client import Gauge
 
 from tests.fixtures.orders import (
+    INPUT_AMOUNT,
     OTHER,
+    OTHER_KEY,
     USER,
     USER_KEY,
     erc3009_request,
@@ -41,6 +45,7 @@ from tests.fixtures.orders import (
     permit2_request,
     with_output,
 )
+from tests.fixtures.servers import LocalChains
 from tests.integration.intake.conftest import (
     Intake,
     StartIntake,
@@ -48,6 +53,7 @@ from tests.integration.intake.conftest import (
     reason_of,
     refused,
     results_of,
+    send,
     violations_of,
 )
 
@@ -336,6 +342,40 @@ async def test_type__of_a_number_that_nobody_knows__is_refused(intake: Intake) -
         request.type = number  # type: ignore[assignment]
         assert reason_of(await refused(intake.stub.SubmitIntent(request))) == "INVALID_FIELD"
     assert reason_of(await refused(intake.stub.SubmitIntent(SubmitIntentRequest(type=2)))) == "MISSING_FIELD"
+
+
+# --- many orders of one user at the same moment ---
+
+
+async def _allow_one_order(intake: Intake, chains: LocalChains) -> None:
+    """From now on the other user lets Permit2 take what one order takes, and no more."""
+    alpha = intake.network.chains[0]
+    async with ChainClients(intake.network) as clients:
+        usdc = Token(clients.of(alpha.chain_id), alpha.tokens["USDC"].address)
+        await send(chains.alpha, usdc.address, usdc.encode_approve(alpha.permit2, INPUT_AMOUNT), sender=OTHER)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 10.0], ids=["nothing kept", "funds kept"])
+async def test_submit__many_orders_on_funds_for_one__one_is_accepted(
+    start_intake: StartIntake, chains: LocalChains, seconds: float
+) -> None:
+    async with start_intake(funds_cache_seconds=seconds) as intake:
+        alpha = intake.network.chains[0]
+        await _allow_one_order(intake, chains)
+        orders = [make_order(alpha, user=OTHER) for _ in range(20)]
+        requests = [permit2_request(intake.network, order, key=OTHER_KEY) for order in orders]
+        outcomes = await _outcomes([intake.stub.SubmitIntent(request) for request in requests])
+        assert outcomes == {"created": 1, "INSUFFICIENT_ALLOWANCE": 19}
+        assert await intake.rows() == 1
+
+
+async def test_submit__many_orders_where_two_may_be_open__two_are_accepted(start_intake: StartIntake) -> None:
+    async with start_intake(maximum_open_intents_per_user=2) as intake:
+        alpha = intake.network.chains[0]
+        requests = [permit2_request(intake.network, make_order(alpha)) for _ in range(20)]
+        outcomes = await _outcomes([intake.stub.SubmitIntent(request) for request in requests])
+        assert outcomes == {"created": 2, "TOO_MANY_OPEN_INTENTS": 18}
+        assert await intake.rows() == 2
 
 
 # --- requests that are mostly air ---

@@ -193,9 +193,9 @@ async def test_read__an_intent_that_is_committed_and_has_not_left__is_counted_on
     )
     clock.now = 1.0
     orders = await open_orders.read(user)
-    told = (orders.count_without(NOBODY), orders.reserved_without(NOBODY, usdc))
+    told = (orders.count_without(NOBODY), orders.reserves_without(NOBODY, usdc)[0])
     open_orders.leave(admissible, created=True)
-    assert told == (orders.count_without(NOBODY), orders.reserved_without(NOBODY, usdc)) == (1, amount)
+    assert told == (orders.count_without(NOBODY), orders.reserves_without(NOBODY, usdc)[0]) == (1, amount)
     clock.now = 2.0
     orders = await open_orders.read(user)
-    assert (orders.count_without(NOBODY), orders.permitted_without(NOBODY, usdc)) == (1, amount)
+    assert (orders.count_without(NOBODY), orders.reserves_without(NOBODY, usdc)[1]) == (1, amount)

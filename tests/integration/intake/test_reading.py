@@ -1,6 +1,7 @@
 """ValidateIntent, GetIntent, ListIntents."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -55,13 +56,36 @@ async def test_validate_intent__faults_of_every_layer__are_told_at_once(intake: 
     order = make_order(alpha, nonce=5, fill_deadline=1_700_000_000, user=USER)
     too_much = make_order(alpha).inputs[0].__class__(alpha.tokens["USDC"].address, 10**30)
     order = make_order(alpha, nonce=5, fill_deadline=1_700_000_000, inputs=(too_much,))
-    response = await _validate(intake, permit2_request(intake.network, order, key=OTHER_KEY))
+    request = permit2_request(intake.network, order, key=OTHER_KEY)
+    response = await intake.stub.ValidateIntent(
+        ValidateIntentRequest(intent=request), metadata=principal(f"user:{format_address(USER)}")
+    )
     assert _told(response) == {
         ("INSUFFICIENT_VALID_TO", "order.fill_deadline"),
         ("WRONG_OWNER", "signature"),
         ("DUPLICATE_NONCE", "order.nonce"),
         ("INSUFFICIENT_BALANCE", "order.inputs[0]"),
     }
+
+
+@pytest.mark.parametrize("caller", ["anonymous", f"user:{format_address(OTHER)}"])
+async def test_validate_intent__stranger_without_an_order_of_the_user__learns_nothing_of_what_the_user_has_open(
+    start_intake: StartIntake, caller: str
+) -> None:
+    async with start_intake(maximum_open_intents_per_user=1) as intake:
+        alpha = intake.network.chains[0]
+        order = make_order(alpha, nonce=5)
+        await intake.stub.SubmitIntent(permit2_request(intake.network, order))
+        another = replace(order, expires=order.expires + 1)
+        guess = permit2_request(intake.network, another, key=OTHER_KEY)
+        theirs = permit2_request(intake.network, another)
+        strange = ValidateIntentRequest(intent=guess)
+        response = await intake.stub.ValidateIntent(strange, metadata=principal(caller))
+        assert {reason for reason, _ in _told(response)} <= {"WRONG_OWNER", "NOT_ALLOWED"}
+        response = await intake.stub.ValidateIntent(ValidateIntentRequest(intent=theirs), metadata=principal(caller))
+        told = {reason for reason, _ in _told(response)}
+        # Who has an order that the user has signed may know, unless they are known as somebody else.
+        assert told == ({"NOT_ALLOWED"} if caller != "anonymous" else {"DUPLICATE_NONCE", "TOO_MANY_OPEN_INTENTS"})
 
 
 async def test_validate_intent__empty_submission__names_what_is_missing(intake: Intake) -> None:

@@ -26,8 +26,8 @@ def test_open_orders__entering__counts_for_others_and_not_for_itself():
     orders, first = _orders(), _entering()
     orders.enter(first)
     amount = first.order.inputs[0].amount
-    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
-    assert orders.reserved_without(first.intent_id, USDC) == 100
+    assert orders.reserves_without(NOBODY, USDC)[0] == 100 + amount
+    assert orders.reserves_without(first.intent_id, USDC)[0] == 100
     assert (orders.count_without(NOBODY), orders.count_without(first.intent_id)) == (3, 2)
 
 
@@ -39,7 +39,7 @@ def test_open_orders__same_order_twice__is_reserved_once():
     assert orders.count_without(NOBODY) == 3
     orders.leave(first.intent_id, created=True)
     amount = first.order.inputs[0].amount
-    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+    assert orders.reserves_without(NOBODY, USDC)[0] == 100 + amount
     assert orders.count_without(NOBODY) == 3
 
 
@@ -47,7 +47,7 @@ def test_open_orders__refused__takes_nothing():
     orders, first = _orders(), _entering()
     orders.enter(first)
     orders.leave(first.intent_id, created=False)
-    assert orders.reserved_without(NOBODY, USDC) == 100
+    assert orders.reserves_without(NOBODY, USDC)[0] == 100
     assert orders.count_without(NOBODY) == 2
 
 
@@ -59,19 +59,19 @@ def test_open_orders__stored_while_the_store_is_read__is_not_forgotten():
     orders.replace(1.0, OpenOfUser(2, {PERMITTED: 100}), {})
     amount = first.order.inputs[0].amount
     assert orders.count_without(NOBODY) == 3
-    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+    assert orders.reserves_without(NOBODY, USDC)[0] == 100 + amount
 
 
 def test_open_orders__what_permit2_takes__is_known_apart_from_the_rest():
     orders, first = _orders(), _entering()
     amount = first.order.inputs[0].amount
     orders.enter(first)
-    assert orders.permitted_without(NOBODY, USDC) == 70 + amount
-    assert orders.permitted_without(first.intent_id, USDC) == 70
+    assert orders.reserves_without(NOBODY, USDC)[1] == 70 + amount
+    assert orders.reserves_without(first.intent_id, USDC)[1] == 70
     by_authorisation = _admissible(erc3009_request(NETWORK, make_order(ALPHA)))
     orders.enter(by_authorisation)
-    assert orders.permitted_without(NOBODY, USDC) == 70 + amount
-    assert orders.reserved_without(NOBODY, USDC) == 100 + 2 * amount
+    assert orders.reserves_without(NOBODY, USDC)[1] == 70 + amount
+    assert orders.reserves_without(NOBODY, USDC)[0] == 100 + 2 * amount
 
 
 def test_open_orders__committed_and_read_before_it_has_left__is_counted_once():
@@ -80,10 +80,10 @@ def test_open_orders__committed_and_read_before_it_has_left__is_counted_once():
     amount = first.order.inputs[0].amount
     orders.replace(1.0, OpenOfUser(3, {PERMITTED: 70 + amount, AUTHORISED: 30}), {first.intent_id: True})
     assert orders.count_without(NOBODY) == 3
-    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+    assert orders.reserves_without(NOBODY, USDC)[0] == 100 + amount
     orders.leave(first.intent_id, created=True)
     assert orders.count_without(NOBODY) == 3
-    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+    assert orders.reserves_without(NOBODY, USDC)[0] == 100 + amount
 
 
 def test_open_orders__left_while_the_store_is_read_that_has_seen_it__is_counted_once():
@@ -94,7 +94,7 @@ def test_open_orders__left_while_the_store_is_read_that_has_seen_it__is_counted_
     amount = first.order.inputs[0].amount
     orders.replace(1.0, OpenOfUser(3, {PERMITTED: 70 + amount, AUTHORISED: 30}), {first.intent_id: True})
     assert orders.count_without(NOBODY) == 3
-    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+    assert orders.reserves_without(NOBODY, USDC)[0] == 100 + amount
 
 
 def test_open_orders__stored_by_another_replica_while_it_enters__still_counts_when_it_leaves():
@@ -104,7 +104,7 @@ def test_open_orders__stored_by_another_replica_while_it_enters__still_counts_wh
     orders.replace(1.0, OpenOfUser(3, {PERMITTED: 70 + amount, AUTHORISED: 30}), {first.intent_id: True})
     orders.leave(first.intent_id, created=False)
     assert orders.count_without(NOBODY) == 3
-    assert orders.reserved_without(NOBODY, USDC) == 100 + amount
+    assert orders.reserves_without(NOBODY, USDC)[0] == 100 + amount
 
 
 def test_open_orders__entering_intent_seen_without_its_funds__takes_them_until_it_is_read_again():
@@ -112,7 +112,7 @@ def test_open_orders__entering_intent_seen_without_its_funds__takes_them_until_i
     orders.enter(first)
     orders.replace(1.0, OpenOfUser(3, {PERMITTED: 70, AUTHORISED: 30}), {first.intent_id: False})
     amount = first.order.inputs[0].amount
-    assert (orders.count_without(NOBODY), orders.reserved_without(NOBODY, USDC)) == (3, 100 + amount)
+    assert (orders.count_without(NOBODY), orders.reserves_without(NOBODY, USDC)[0]) == (3, 100 + amount)
 
 
 def test_open_orders__while_nobody_reads__nothing_is_held_of_what_is_stored():

@@ -5,8 +5,9 @@ is known then, and nothing is stored.
 """
 
 import asyncio
+import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from intentmesh.chain.permit2 import NONCES_PER_WORD, Permit2
 from intentmesh.chain.tokens import Token
 from intentmesh.domain.order import abi_bytes, word
 from intentmesh.domain.types import Address, ChainId, IntentId, format_address
-from intentmesh.intake.candidate import Admissible
+from intentmesh.intake.candidate import Admissible, Funds
 from intentmesh.intake.checks.security import signatures_of, signed_digests
 from intentmesh.intake.findings import Finding
 from intentmesh.intake.metrics import CACHE_READS
@@ -140,73 +141,53 @@ class ChainChecks:
         return True
 
     async def check_funds(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
-        """INSUFFICIENT_BALANCE, INSUFFICIENT_ALLOWANCE, NONCE_USED, INVALID_EIP1271_SIGNATURE."""
+        """INSUFFICIENT_BALANCE, INSUFFICIENT_ALLOWANCE, NONCE_USED, INVALID_EIP1271_SIGNATURE.
+
+        What the user has open is looked at last, after all that is waited for: it is true when this returns.
+        """
         client = self._clients.of(admissible.origin.chain_id)
         return await self._bounded(client, lambda: self._check_funds(client, admissible, open_orders))
 
     async def _check_funds(self, client: ChainClient, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
-        takes, intent_id = admissible.takes, admissible.intent_id
-        questions = [
-            self._has_balance(client, admissible, funds[1], amount, open_orders.reserved_without(intent_id, funds))
-            for funds, amount in takes.items()
-        ]
+        held, answers = await asyncio.gather(
+            self._held(client, admissible), asyncio.gather(*self._yes_or_no(client, admissible))
+        )
+        lacking = _lacking(admissible, held, open_orders)
+        if lacking:
+            # A refusal is not told from memory.
+            held = await self._held(client, admissible, max_age=FRESH_SECONDS)
+            lacking = _lacking(admissible, held, open_orders)
+        return [*lacking, *(finding for answer in answers for finding in answer)]
+
+    async def _held(
+        self, client: ChainClient, admissible: Admissible, max_age: float = math.inf
+    ) -> dict[Funds, tuple[int, int | None]]:
+        """Of each token that the order takes the user's balance, and the allowance where Permit2 is to take it."""
+        user, permit2 = admissible.order.user, admissible.origin.permit2
+        by_permit2 = admissible.permit2_nonce is not None
+
+        async def ask(funds: Funds) -> tuple[int, int | None]:
+            token = Token(client, funds[1])
+            balance = self._funds.get(
+                (client.chain_id, "balance", funds[1], user), lambda: token.balance_of(user), max_age
+            )
+            if not by_permit2:
+                return await balance, None
+            allowance = self._funds.get(
+                (client.chain_id, "allowance", funds[1], user), lambda: token.allowance(user, permit2), max_age
+            )
+            held, allowed = await asyncio.gather(balance, allowance)
+            return held, allowed
+
+        takes = list(admissible.takes)
+        return dict(zip(takes, await asyncio.gather(*map(ask, takes)), strict=True))
+
+    def _yes_or_no(self, client: ChainClient, admissible: Admissible) -> list[Awaitable[list[Finding]]]:
         if admissible.permit2_nonce is None:
-            questions += [self._authorisation_is_unused(client, admissible, funds[1]) for funds in takes]
+            asked = [self._authorisation_is_unused(client, admissible, funds[1]) for funds in admissible.takes]
         else:
-            questions += [
-                self._has_allowance(
-                    client, admissible, funds[1], amount, open_orders.permitted_without(intent_id, funds)
-                )
-                for funds, amount in takes.items()
-            ]
-            questions.append(self._nonce_is_unused(client, admissible, admissible.permit2_nonce))
-        questions.append(self._wallet_still_signs(client, admissible))
-        answers = await asyncio.gather(*questions)
-        return [finding for answer in answers for finding in answer]
-
-    async def _has_balance(
-        self, client: ChainClient, admissible: Admissible, token: Address, amount: int, reserved: int
-    ) -> list[Finding]:
-        user, needed = admissible.order.user, amount + reserved
-        balance = await self._enough(
-            (client.chain_id, "balance", token, user), lambda: Token(client, token).balance_of(user), needed
-        )
-        if balance >= needed:
-            return []
-        return [
-            Finding(
-                _field(admissible, token),
-                ErrorReason.ERROR_REASON_INSUFFICIENT_BALANCE,
-                f"The user holds {balance} of token {format_address(token)} and needs {needed}{_for_others(reserved)}.",
-                {"token": format_address(token), "balance": str(balance), "needed": str(needed)},
-            )
-        ]
-
-    async def _has_allowance(
-        self, client: ChainClient, admissible: Admissible, token: Address, amount: int, reserved: int
-    ) -> list[Finding]:
-        user, permit2, needed = admissible.order.user, admissible.origin.permit2, amount + reserved
-        allowance = await self._enough(
-            (client.chain_id, "allowance", token, user), lambda: Token(client, token).allowance(user, permit2), needed
-        )
-        if allowance >= needed:
-            return []
-        allows = f"The user allows Permit2 {allowance} of token {format_address(token)}"
-        return [
-            Finding(
-                _field(admissible, token),
-                ErrorReason.ERROR_REASON_INSUFFICIENT_ALLOWANCE,
-                f"{allows} and needs {needed}{_for_others(reserved)}.",
-                {"token": format_address(token), "allowance": str(allowance), "needed": str(needed)},
-            )
-        ]
-
-    async def _enough(
-        self, key: tuple[ChainId, str, Address, Address], load: Callable[[], Awaitable[int]], needed: int
-    ) -> int:
-        """A refusal is not told from memory: what does not suffice is asked for anew."""
-        found = await self._funds.get(key, load)
-        return found if found >= needed else await self._funds.get(key, load, max_age=FRESH_SECONDS)
+            asked = [self._nonce_is_unused(client, admissible, admissible.permit2_nonce)]
+        return [*asked, self._wallet_still_signs(client, admissible)]
 
     async def _nonce_is_unused(self, client: ChainClient, admissible: Admissible, nonce: int) -> list[Finding]:
         permit2, user = Permit2(client, admissible.origin.permit2), admissible.order.user
@@ -247,6 +228,38 @@ class ChainChecks:
                 return await ask()
         except TimeoutError:
             raise ChainUnavailable(client.chain_id, f"no answer within {self._timeout:g} s") from None
+
+
+def _lacking(
+    admissible: Admissible, held: Mapping[Funds, tuple[int, int | None]], open_orders: UserOrders
+) -> list[Finding]:
+    """INSUFFICIENT_BALANCE and INSUFFICIENT_ALLOWANCE, with what the user has open as of now."""
+    balances, allowances = [], []
+    for funds, amount in admissible.takes.items():
+        balance, allowance = held[funds]
+        reserved, permitted = open_orders.reserves_without(admissible.intent_id, funds)
+        token, field = format_address(funds[1]), _field(admissible, funds[1])
+        if balance < amount + reserved:
+            needed = amount + reserved
+            balances.append(
+                Finding(
+                    field,
+                    ErrorReason.ERROR_REASON_INSUFFICIENT_BALANCE,
+                    f"The user holds {balance} of token {token} and needs {needed}{_for_others(reserved)}.",
+                    {"token": token, "balance": str(balance), "needed": str(needed)},
+                )
+            )
+        if allowance is not None and allowance < amount + permitted:
+            needed = amount + permitted
+            allowances.append(
+                Finding(
+                    field,
+                    ErrorReason.ERROR_REASON_INSUFFICIENT_ALLOWANCE,
+                    f"The user allows Permit2 {allowance} of token {token} and needs {needed}{_for_others(permitted)}.",
+                    {"token": token, "allowance": str(allowance), "needed": str(needed)},
+                )
+            )
+    return [*balances, *allowances]
 
 
 def _field(admissible: Admissible, token: Address) -> str:

@@ -14,6 +14,7 @@ from intentmesh.intake.checks.timing import check_timing
 from intentmesh.intake.findings import Finding
 from intentmesh.intake.open_orders import UserOrders
 from intentmesh.intake.policy import Policy
+from intentmesh.rpc.access import sees_intents_of
 from intentmesh.rpc.principals import Principal
 from intentmesh.rpc.validation import RequestValidator
 from intentmesh.v1.error_pb2 import ErrorReason
@@ -74,6 +75,10 @@ class Pipeline:
         if faults and await self._chain.is_contract(admissible.origin.chain_id, admissible.order.user):
             return await self._chain.check_wallet_signature(admissible)
         return faults
+
+    def may_see(self, admissible: Admissible, caller: Principal) -> bool:
+        """Whether what the user has open may be shown to the caller."""
+        return sees_intents_of(caller, "0x" + admissible.order.user.hex(), self._policy().delegations)
 
     def switched_off(self) -> list[Finding]:
         """Of layer 5 what needs no look at the store."""
