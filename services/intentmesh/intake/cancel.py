@@ -19,6 +19,7 @@ from intentmesh.domain.signatures import InvalidSignature, recover
 from intentmesh.domain.types import Address, IntentId, format_address, format_intent_id
 from intentmesh.intake.announce import Announcer
 from intentmesh.intake.checks.chain import ChainChecks
+from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.rpc.tracing import current_trace_id
 from intentmesh.store import executions, intents
 from intentmesh.store.intents import Change
@@ -84,8 +85,9 @@ class Canceller:
         where only the chain could tell whether the signature is the user's.
         """
         self._require_valid_time(valid_until)
-        async with self._pool.acquire() as conn:
-            row = await intents.get_intent(conn, intent_id)
+        with reaching_the_store():
+            async with self._pool.acquire() as conn:
+                row = await intents.get_intent(conn, intent_id)
         if row is None:
             raise _not_found(intent_id)
         await self._require_signed(row, signature, valid_until)
@@ -93,14 +95,15 @@ class Canceller:
         escrow = await self._look(row) if _is_unsent(row) else _Escrow.UNKNOWN
 
         event: IntentEvent | None = None
-        async with self._pool.acquire() as conn, conn.transaction():
-            row = await intents.lock_intent(conn, intent_id)
-            if row is None:
-                raise _not_found(intent_id)
-            change = _change_for(row, escrow)
-            if change is not None:
-                row, event = await intents.apply(conn, row, change)
-                await executions.wake(conn, intent_id)
+        with reaching_the_store():
+            async with self._pool.acquire() as conn, conn.transaction():
+                row = await intents.lock_intent(conn, intent_id)
+                if row is None:
+                    raise _not_found(intent_id)
+                change = _change_for(row, escrow)
+                if change is not None:
+                    row, event = await intents.apply(conn, row, change)
+                    await executions.wake(conn, intent_id)
         if event is not None:
             self._announcer.announce([event])
         return Cancellation(row.state, row.sequence, self._invalidation_for(row))

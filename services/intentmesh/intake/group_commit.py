@@ -56,6 +56,8 @@ REST_SECONDS = 5.0
 _NAME = "group commit"
 
 _LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+# The same for whoever comes next.
+_TROUBLE_OF_THE_STORE = (asyncpg.QueryCanceledError, asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError)
 _HELD = "another transaction holds the order; send the same order again"
 _DEAD = "the intake cannot store orders at the moment; send the same order again"
 _AWAY = "the store did not answer in time, and the order may be stored; send the same order again"
@@ -85,7 +87,7 @@ class Accept:
     request: tuple[RequestKey, RequestIdUse] | None = None
     # The same submission by others at the same time.
     followers: list[Done] = field(default_factory=list)
-    # It was sent to the store, and the answer was lost.
+    # It was sent to the store, and what came of it was not heard.
     in_doubt: bool = False
 
     def finish(self, outcome: Outcome) -> None:
@@ -242,6 +244,10 @@ class GroupCommit:
             return [error for _ in group]
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the fault of one of them, and stays with that one)
             log.warning("group_split", size=len(group), error=repr(error))
+            if all(accept.request is None for accept in group):
+                # It was no transaction: what was inserted stays.
+                for accept in group:
+                    accept.in_doubt = True
         return await self._store_one_by_one(group)
 
     async def _store_one_by_one(self, group: Sequence[Accept]) -> list[Outcome]:
@@ -274,7 +280,7 @@ class GroupCommit:
             except _LOST_RACE as error:
                 outcome = error
                 continue
-            except (Unavailable, asyncpg.QueryCanceledError):
+            except (Unavailable, *_TROUBLE_OF_THE_STORE):
                 raise
             except Exception as error:  # noqa: BLE001 (its own fault)
                 # Nobody knows in what state this left the connection.

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from intentmesh.domain.errors import DeadlineExceeded, FieldViolation, InvalidArgument, NotFound, ResourceExhausted
 from intentmesh.domain.types import IntentId, format_intent_id, parse_address
 from intentmesh.intake.cursor import Cursor, cursor_of, token_of
+from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.rpc.access import NO_DELEGATIONS, Delegations, require_sees_intents_of, sees_intents_of
 from intentmesh.rpc.pages import page_size
 from intentmesh.rpc.principals import ANONYMOUS, Principal
@@ -56,11 +57,12 @@ class Reader:
 
     async def get(self, intent_id: IntentId, caller: Principal) -> Intent:
         """Raises NotFound."""
-        async with self._pool.acquire() as conn:
-            row = await intents.get_intent(conn, intent_id)
-            if row is None:
-                raise NotFound("There is no such intent.", metadata={"resource": format_intent_id(intent_id)})
-            return (await _shown(conn, [row], caller, self._delegations()))[0]
+        with reaching_the_store():
+            async with self._pool.acquire() as conn:
+                row = await intents.get_intent(conn, intent_id)
+                if row is None:
+                    raise NotFound("There is no such intent.", metadata={"resource": format_intent_id(intent_id)})
+                return (await _shown(conn, [row], caller, self._delegations()))[0]
 
     async def list(self, request: ListIntentsRequest, caller: Principal) -> tuple[list[Intent], str]:
         """A page, newest first, and the token of the next one ("" on the last).
@@ -75,11 +77,12 @@ class Reader:
         wanted = _filter(request)
         async with self._list_turn():
             try:
-                async with self._lists.acquire() as conn:
-                    # One more than asked for tells whether there is another page.
-                    rows = await intents.list_intents(conn, wanted, _after(cursor), size + 1)
-                    page = rows[:size]
-                    found = await _shown(conn, page, caller, self._delegations())
+                with reaching_the_store():
+                    async with self._lists.acquire() as conn:
+                        # One more than asked for tells whether there is another page.
+                        rows = await intents.list_intents(conn, wanted, _after(cursor), size + 1)
+                        page = rows[:size]
+                        found = await _shown(conn, page, caller, self._delegations())
             except asyncpg.QueryCanceledError:
                 raise _too_slow(request) from None
         if len(rows) <= size:

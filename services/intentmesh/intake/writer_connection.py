@@ -11,8 +11,15 @@ from intentmesh.store.pool import CONNECT_TIMEOUT_SECONDS, Connection, Pool
 LOCK_SECONDS = 0.25
 # The least that PostgreSQL knows: to it, 0 is no limit.
 _NEXT_TO_NOTHING_SECONDS = 0.001
-# OSError: nobody answered in time. The others: the server ended it, after a commit perhaps.
-_LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
+# OSError: nobody answered in time. The next ones: the server ended it, after a commit perhaps. The last: it leads to a
+# server that was the primary once.
+_LOST = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
 
 
 class WriterConnection:

@@ -6,6 +6,7 @@ known failure of a dependency is a bug: the caller learns a trace id and nothing
 """
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -78,19 +79,29 @@ _REASON_WITHOUT_DETAILS: Mapping[grpc.StatusCode, ErrorReason.ValueType] = Mappi
         grpc.StatusCode.DEADLINE_EXCEEDED: ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
     }
 )
-# A statement that ran into its time-out, a lost race, a server that starts or stops: the store will do it next time.
+# A statement that ran into its time-out, a lost race, a server that starts or stops, is no longer the primary or has no
+# room: the store will do it next time, or the next one will.
 _STORE_UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.QueryCanceledError,
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
 _CONNECTION_GONE = ("connection is closed", "connection was closed", "pool is clos", "connection has been released")
+# What a socket tells that has no class of its own: nobody there, no way there, or no socket to be had.
+_NO_WAY_THERE = frozenset(
+    (
+        *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET),
+        *(errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.EMFILE, errno.ENFILE),
+    )
+)
 _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
@@ -126,11 +137,18 @@ def as_mesh_error(error: BaseException, trace_id: str) -> MeshError:
     if isinstance(error, grpc.aio.AioRpcError) and error.code() in _TRANSIENT:
         return _dependency(ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE, "another service did not answer; try again")
     # A call of ours on a channel that is closed ends as cancelled.
-    if isinstance(error, ConnectionError | socket.gaierror | TimeoutError | asyncio.CancelledError):
+    if isinstance(error, asyncio.CancelledError) or _is_of_the_network(error):
         return _dependency(
             ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE, "a dependency did not answer in time; try again"
         )
     return MeshError("internal error; give the trace id to the operator", metadata={"trace_id": trace_id})
+
+
+def _is_of_the_network(error: BaseException) -> bool:
+    # Several addresses that were tried in vain make one error without a number.
+    return isinstance(error, ConnectionError | socket.gaierror | TimeoutError) or (
+        type(error) is OSError and (error.errno is None or error.errno in _NO_WAY_THERE)
+    )
 
 
 def _is_gone(error: BaseException) -> bool:

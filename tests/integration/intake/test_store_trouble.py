@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import grpc
@@ -15,14 +16,21 @@ from intentmesh.embedded.postgres import Dsn
 from intentmesh.intake import group_commit
 from intentmesh.intake.bootstrap import SERVICE_NAME
 from intentmesh.intake.group_commit import GroupCommit
+from intentmesh.store import admission
 from intentmesh.v1.error_pb2 import ErrorReason
-from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest, SubmitIntentResult
+from intentmesh.v1.intake_service_pb2 import (
+    CancelIntentRequest,
+    GetIntentRequest,
+    ListIntentsRequest,
+    SubmitIntentRequest,
+    SubmitIntentResult,
+)
 
 from tests.fixtures.cutting_proxy import cutting_proxy
 from tests.fixtures.intents import insert, new_intent
 from tests.fixtures.orders import id_of
 from tests.fixtures.submissions import small_orders, submit_everywhere
-from tests.integration.intake.conftest import Intake, StartIntake, principal
+from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused
 
 # Orders that a service brings of a known user are decided in memory: those of one message are stored together, and the
 # writer is the first to ask the store about them.
@@ -129,6 +137,49 @@ async def test_lost_connection__store_stays_away__says_to_send_the_same_order_ag
         assert not again.accepted.created
 
 
+async def test_store__is_no_longer_the_primary__orders_are_unavailable_until_there_is_one(
+    start_intake: StartIntake,
+) -> None:
+    async with start_intake(**FROM_MEMORY) as intake:
+        await _submit(intake, small_orders(intake.network, 1))
+        requests = small_orders(intake.network, 3)
+        await _let_the_store_write(intake, is_primary=False)
+        results = await _submit(intake, requests)
+        assert {result.refused.reason for result in results} == {ErrorReason.ERROR_REASON_STORE_UNAVAILABLE}
+        await _let_the_store_write(intake, is_primary=True)
+        assert [result.accepted.created for result in await _submit(intake, requests)] == [True] * 3
+
+
+async def test_store__away__whatever_asks_it_says_so(start_intake: StartIntake, fresh_database: Dsn) -> None:
+    async with cutting_proxy(fresh_database) as (proxy, dsn), start_intake(postgres_dsn=dsn) as intake:
+        (request,) = small_orders(intake.network, 1)
+        intent_id = (await intake.stub.SubmitIntent(request, metadata=SERVICE)).intent_id
+        cancellation = CancelIntentRequest(intent_id=intent_id, signature=bytes(65), valid_until=int(time.time()) + 60)
+        proxy.leave()
+        for call in (
+            intake.stub.GetIntent(GetIntentRequest(intent_id=intent_id)),
+            intake.stub.ListIntents(ListIntentsRequest(), metadata=principal("operator:ops")),
+            intake.stub.CancelIntent(cancellation),
+            intake.stub.SubmitIntent(small_orders(intake.network, 1)[0], metadata=SERVICE),
+        ):
+            error = await refused(call)
+            assert (reason_of(error), error.retry_after) == ("STORE_UNAVAILABLE", 1.0)
+
+
+async def test_group__fails_after_its_insert__tells_new_intents_as_new(
+    start_intake: StartIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start_intake(**FROM_MEMORY) as intake:
+        (old,) = small_orders(intake.network, 1)
+        await _submit(intake, [old])
+        (new,) = small_orders(intake.network, 1)
+        with monkeypatch.context() as trouble:
+            # The question that follows an insert which left something out.
+            trouble.setattr(admission, "standing_of", _failing_once(admission.standing_of))
+            results = await _submit(intake, [old, new])
+    assert [result.accepted.created for result in results] == [False, True], results
+
+
 async def test_writer__dies__callers_are_told_and_health_shows_it_until_it_is_back(
     start_intake: StartIntake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +197,29 @@ async def test_writer__dies__callers_are_told_and_health_shows_it_until_it_is_ba
         await _until_health_is(intake, health_pb2.HealthCheckResponse.NOT_SERVING)
         await _until_health_is(intake, health_pb2.HealthCheckResponse.SERVING)
         assert [result.accepted.created for result in await _submit(intake, requests)] == [True] * 5
+
+
+def _failing_once(ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    failures = [asyncpg.QueryCanceledError("canceling statement due to statement timeout")]
+
+    async def asked(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await ask(*arguments)
+
+    return asked
+
+
+async def _let_the_store_write(intake: Intake, *, is_primary: bool) -> None:
+    """As after a failover: those who are connected to it are cut off, and who comes anew finds what it is now."""
+    name = await intake.database.fetchval("SELECT current_database()")
+    await intake.database.execute(
+        f'ALTER DATABASE "{name}" SET default_transaction_read_only = {"off" if is_primary else "on"}'
+    )
+    await intake.database.fetch(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
 
 
 async def _until_health_is(intake: Intake, status: int) -> None:

@@ -1,6 +1,7 @@
 """Every way a call can go wrong reaches the client as one typed status."""
 
 import asyncio
+import errno
 
 import asyncpg
 import grpc
@@ -101,7 +102,10 @@ async def test_mesh_error__in_a_stream__comes_after_what_was_sent(method: str, a
     assert mesh_error_from_rpc(caught.value).reason == ErrorReason.ERROR_REASON_POSITION_TOO_OLD
 
 
-@pytest.mark.parametrize("error", [ValueError(SECRET), KeyError(SECRET), MeshError(SECRET), asyncio.QueueFull(SECRET)])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(SECRET), KeyError(SECRET), MeshError(SECRET), asyncio.QueueFull(SECRET), FileNotFoundError(2, SECRET)],
+)
 async def test_unmapped_exception__unary__tells_a_trace_id_and_nothing_else(error: Exception) -> None:
     caught = await unary_error(Raising(error))
     assert caught.code() is grpc.StatusCode.INTERNAL
@@ -127,7 +131,12 @@ async def test_unmapped_exception__in_a_stream__tells_nothing() -> None:
     [
         (asyncpg.CannotConnectNowError("starting up"), ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
         (asyncpg.InterfaceError("connection is closed"), ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
+        (asyncpg.DiskFullError(SECRET), ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
+        (asyncpg.PostgresIOError(SECRET), ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
+        (asyncpg.ReadOnlySQLTransactionError(SECRET), ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
         (ConnectionRefusedError(111, SECRET), ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE),
+        (OSError(errno.EHOSTUNREACH, SECRET), ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE),
+        (OSError(f"Multiple exceptions: {SECRET}"), ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE),
         (TimeoutError(), ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE),
     ],
 )
