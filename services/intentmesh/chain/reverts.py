@@ -1,5 +1,6 @@
 """Names for what contracts say when they refuse."""
 
+import re
 from functools import cache
 
 from intentmesh.chain.codec import Abi, Error, MalformedData, load_abi
@@ -15,6 +16,12 @@ _LANGUAGE = Abi(
 _CONTRACTS = ("input_settler", "output_settler", "oracle", "token", "permit2")
 # JSON-RPC code for a revert, of geth and those who follow it.
 _EXECUTION_REVERTED = 3
+# How the virtual machines of geth and of revm (reth, Anvil) name what ends a call without a revert.
+_HALT = re.compile(
+    r"out ?of ?gas|operand ?oog|invalid ?(fe)?opcode|opcode ?not ?found|invalid ?jump|stack ?(underflow|overflow|limit)"
+    r"|out ?of ?(offset|bounds)|write protection|static ?call|gas uint64 overflow|call ?(depth|too ?deep)",
+    re.IGNORECASE,
+)
 
 
 def decode_revert(data: bytes) -> Reverted:
@@ -36,6 +43,15 @@ def revert_of(error: EndpointError) -> Reverted | None:
     if error.code == _EXECUTION_REVERTED or "revert" in error.text.lower():
         return decode_revert(b"")
     return None
+
+
+def tells_of_a_halt(error: EndpointError) -> bool:
+    """Whether the contract's code went wrong by itself: no gas left, a wrong opcode, jump or stack.
+
+    As final as a revert, though nodes give it the code of an error of their own. How much gas a call may take is up to
+    the node, so this is an answer only where nothing is lost by taking "no" from one that allows too little.
+    """
+    return _HALT.search(error.text) is not None
 
 
 @cache

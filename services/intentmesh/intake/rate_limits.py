@@ -133,10 +133,11 @@ class RateLimiter:
 
 
 def _user_key(budget: Budget, user: Address, caller: Caller) -> str:
-    return _key_of(budget, user, caller.principal.kind is PrincipalKind.SERVICE)
+    principal = caller.principal
+    return _key_of(budget, user, principal.name if principal.kind is PrincipalKind.SERVICE else None)
 
 
 @lru_cache(_KEYS)
-def _key_of(budget: Budget, user: Address, served: bool) -> str:
-    # What a service brings for its users does not use up what they may bring themselves.
-    return f"{budget}:{'served:' if served else ''}{user.hex()}"
+def _key_of(budget: Budget, user: Address, service: str | None) -> str:
+    # What a service brings for its users uses up neither what they may bring themselves nor what other services may.
+    return f"{budget}:{user.hex()}" if service is None else f"{budget}:{user.hex()}:{service}"

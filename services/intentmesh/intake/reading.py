@@ -30,6 +30,8 @@ from intentmesh.v1.intent_pb2 import Intent
 _NARROWING = ("user", "statuses", "create_time_from")
 _NARROWEST = ("create_time_from", "create_time_to")
 BUSY_RETRY_SECONDS = 1.0
+# Clients refuse messages of more than 4 MiB unless they are told otherwise; one intent has a tenth of it at most.
+MAX_PAGE_BYTES = 3 * 1024 * 1024
 
 
 class Reader:
@@ -65,7 +67,7 @@ class Reader:
                 return (await _shown(conn, [row], caller, self._delegations()))[0]
 
     async def list(self, request: ListIntentsRequest, caller: Principal) -> tuple[list[Intent], str]:
-        """A page, newest first, and the token of the next one ("" on the last).
+        """A page, newest first, and the token of the next one ("" on the last). Large intents make short pages.
 
         Raises Unauthenticated, PermissionDenied, InvalidArgument, DeadlineExceeded for a list that takes too long and
         has to be narrowed, and ResourceExhausted (OVERLOADED) where too many of those are in the way.
@@ -81,13 +83,13 @@ class Reader:
                     async with self._lists.acquire() as conn:
                         # One more than asked for tells whether there is another page.
                         rows = await intents.list_intents(conn, wanted, _after(cursor), size + 1)
-                        page = rows[:size]
-                        found = await _shown(conn, page, caller, self._delegations())
+                        found = await _shown(conn, rows[:size], caller, self._delegations())
             except asyncpg.QueryCanceledError:
                 raise _too_slow(request) from None
-        if len(rows) <= size:
+        if len(rows) == len(found):
             return found, ""
-        return found, token_of(Cursor(page[-1].created_at, page[-1].intent_id), request)
+        last = rows[len(found) - 1]
+        return found, token_of(Cursor(last.created_at, last.intent_id), request)
 
     @asynccontextmanager
     async def _list_turn(self) -> AsyncIterator[None]:
@@ -117,14 +119,18 @@ def _too_slow(request: ListIntentsRequest) -> DeadlineExceeded:
 async def _shown(
     conn: Connection, rows: Sequence[IntentRow], caller: Principal, delegations: Delegations
 ) -> list[Intent]:
-    """The intents as this caller may see them."""
+    """The intents as this caller may see them: the first one, and as many more as go into MAX_PAGE_BYTES."""
     transactions = await executions.list_transactions_of(conn, [row.intent_id for row in rows])
-    found = []
+    found: list[Intent] = []
+    size = 0
     for row in rows:
         intent = intents.to_proto(row, transactions=transactions.get(row.intent_id, ()))
         if not _may_see_where_it_came_from(row, caller, delegations):
             intent.metadata.ClearField("ip")
             intent.metadata.ClearField("user_agent")
+        size += intent.ByteSize()
+        if found and size > MAX_PAGE_BYTES:
+            break
         found.append(intent)
     return found
 

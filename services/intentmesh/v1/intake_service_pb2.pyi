@@ -460,7 +460,7 @@ class ListIntentsRequest(_message.Message):
     user: _builtins.str
     """Only this user's; empty needs an operator."""
     page_size: _builtins.int
-    """0 means 50; at most 500."""
+    """0 means 50; at most 500. A page is shorter where its intents are large (it holds 3 MiB): go on while there is a token."""
     page_token: _builtins.str
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_intent_pb2.IntentStatus.ValueType]: ...

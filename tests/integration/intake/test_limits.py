@@ -100,6 +100,15 @@ async def test_limits__principals_of_class_service__have_their_own(start_intake:
         assert reason_of(await refused(intake.stub.SubmitIntent(_request(intake), metadata=unproven))) == "RATE_LIMITED"
 
 
+async def test_limits__orders_of_one_user_by_two_services__are_counted_for_each(start_intake: StartIntake) -> None:
+    async with start_intake(service_user_intents_per_15_minutes=2) as intake:
+        for service in ("service:shop", "service:wallet"):
+            for _ in range(2):
+                assert (await intake.stub.SubmitIntent(_request(intake), metadata=principal(service))).created
+            error = await refused(intake.stub.SubmitIntent(_request(intake), metadata=principal(service)))
+            assert reason_of(error) == "TOO_MANY_INTENTS_CREATED"
+
+
 async def test_limits__whole_budgets__are_shared_by_replicas_and_exact(start_intake: StartIntake) -> None:
     """Intent 101 in 15 minutes and request 1,001 in a minute are refused by both until the first one's window ends."""
     calm = {"user_intents_per_10_seconds": 1000}

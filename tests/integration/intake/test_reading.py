@@ -209,6 +209,25 @@ async def test_list_intents__in_pages_while_others_arrive__shows_each_once_newes
     assert seen == existing[::-1]
 
 
+async def test_list_intents__large_ones__come_in_pages_that_clients_take(start_intake: StartIntake) -> None:
+    async with start_intake(callbacks_allowed=True) as intake:
+        order = make_order(intake.network.chains[0])
+        (output,) = order.outputs
+        # Distinct, and each with as much for its recipient's callback as there may be.
+        outputs = tuple(replace(output, amount=output.amount + n, callback_data=bytes(8192)) for n in range(16))
+        stored = []
+        for number in range(33):
+            request = permit2_request(intake.network, replace(order, outputs=outputs, nonce=order.nonce + number))
+            stored.append((await intake.stub.SubmitIntent(request)).intent_id)
+        listed, token, pages = [], "", 0
+        while pages == 0 or token:
+            response = await intake.stub.ListIntents(ListIntentsRequest(page_token=token), metadata=OPERATOR)
+            listed += [intent.intent_id for intent in response.intents]
+            token, pages = response.next_page_token, pages + 1
+        assert listed == stored[::-1]
+        assert pages == 2
+
+
 async def test_list_intents__filters__hold_together(intake: Intake) -> None:
     await _fill(intake, 4)
     other = erc3009_request(intake.network, make_order(intake.network.chains[0], user=OTHER), key=OTHER_KEY)
@@ -238,6 +257,11 @@ async def test_list_intents__without_a_principal_that_may__is_refused(intake: In
     owner = principal("user:0x" + USER.hex())
     assert not (await intake.stub.ListIntents(request, metadata=owner)).intents
     error = await refused(intake.stub.ListIntents(ListIntentsRequest(), metadata=owner))
+    assert reason_of(error) == "NOT_ALLOWED"
+
+
+async def test_list_intents__user_whose_name_means_everyone__sees_nobodys(intake: Intake) -> None:
+    error = await refused(intake.stub.ListIntents(ListIntentsRequest(), metadata=principal("user:*")))
     assert reason_of(error) == "NOT_ALLOWED"
 
 

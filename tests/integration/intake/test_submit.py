@@ -486,3 +486,14 @@ async def test_submit_intent__contract_wallet__decides_what_is_its_signature(
         error = await refused(intake.stub.SubmitIntent(request))
         assert violations_of(error) == {("INVALID_EIP1271_SIGNATURE", "signature")}
         assert await intake.is_empty()
+
+
+@pytest.mark.parametrize("code", ["0xfe", "0x0c", "0x01", "0x5b600056", "0x600356"])
+async def test_submit_intent__contract_wallet_that_breaks_down__does_not_confirm_its_signature(
+    intake: Intake, chains: LocalChains, code: str
+) -> None:
+    alpha = intake.network.chains[0]
+    wallet = Address(b"\xcb" * 20)
+    await json_rpc(chains.alpha.port, "anvil_setCode", format_address(wallet), code)
+    error = await refused(intake.stub.SubmitIntent(permit2_request(intake.network, make_order(alpha, user=wallet))))
+    assert violations_of(error) == {("INVALID_EIP1271_SIGNATURE", "signature")}

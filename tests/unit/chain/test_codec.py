@@ -7,7 +7,7 @@ import pytest
 from eth_abi.abi import decode
 from intentmesh.chain.codec import Abi, MalformedData, load_abi, signature_of
 from intentmesh.chain.errors import EndpointError
-from intentmesh.chain.reverts import decode_revert, revert_of
+from intentmesh.chain.reverts import decode_revert, revert_of, tells_of_a_halt
 from intentmesh.chain.structs import order_struct, output_struct, read_output
 from intentmesh.domain.keccak import keccak
 from intentmesh.domain.order import Order, OrderInput, OrderOutput
@@ -132,6 +132,27 @@ def test_decode_revert__by_selector__name_and_arguments(name: str, case: tuple[b
 def test_revert_of__errors_of_nodes__only_reverts_are(error: EndpointError, name: str | None) -> None:
     revert = revert_of(error)
     assert (None if revert is None else revert.name) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "halts"),
+    [
+        ("EVM error InvalidFEOpcode", True),
+        ("EVM error OpcodeNotFound", True),
+        ("EVM error OutOfOffset", True),
+        ("invalid opcode: INVALID", True),
+        ("out of gas", True),
+        ("stack underflow (0 <=> 2)", True),
+        ("invalid jump destination", True),
+        ("write protection", True),
+        ("nonce too low", False),
+        ("rate limit exceeded", False),
+        ("header not found", False),
+        ("execution aborted (timeout = 5s)", False),
+    ],
+)
+def test_tells_of_a_halt__errors_of_nodes__only_those_of_the_code_do(text: str, halts: bool) -> None:
+    assert tells_of_a_halt(EndpointError(1, -32603, text)) == halts
 
 
 def test_abi__without_errors__knows_none() -> None:

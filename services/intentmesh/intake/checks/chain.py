@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from intentmesh.chain.client import ChainClient, ChainClients
-from intentmesh.chain.errors import ChainUnavailable, Reverted
+from intentmesh.chain.errors import ChainUnavailable, EndpointError, Reverted
 from intentmesh.chain.input_settler import InputSettler, OrderStatus
 from intentmesh.chain.permit2 import NONCES_PER_WORD, Permit2
+from intentmesh.chain.reverts import tells_of_a_halt
 from intentmesh.chain.tokens import Token
 from intentmesh.domain.order import abi_bytes, word
 from intentmesh.domain.types import Address, ChainId, IntentId, format_address
@@ -87,6 +88,10 @@ class ChainChecks:
                     return (await client.call(account, data))[:4] == _ERC1271_MAGIC
                 except Reverted:
                     return False
+                except EndpointError as error:
+                    if tells_of_a_halt(error):
+                        return False
+                    raise
 
         return await self._bounded(client, ask)
 
