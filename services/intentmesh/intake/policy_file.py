@@ -55,8 +55,10 @@ _MAX_SHOWN = 20
 Seconds = Annotated[int | None, Field(ge=0)]
 PositiveSeconds = Annotated[int | None, Field(gt=0)]
 Count = Annotated[int | None, Field(ge=1)]
-Value = Annotated[Decimal | None, Field(ge=0)]
-Price = Annotated[Decimal, Field(ge=0)]
+# Beyond any price, and small enough to be multiplied with any amount.
+_MOST = Decimal(10**30)
+Value = Annotated[Decimal | None, Field(ge=0, le=_MOST)]
+Price = Annotated[Decimal, Field(ge=0, le=_MOST)]
 _MILLION = Decimal(1_000_000)
 
 
@@ -111,9 +113,9 @@ class PolicyModel(_Model):
     banned_tokens: frozenset[ConfiguredAddress] | None = None
     minimum_value: Value = None
     maximum_value: Value = None
-    minimum_margin: Decimal | None = None
+    minimum_margin: Annotated[Decimal | None, Field(ge=-_MOST, le=_MOST)] = None
     smallest_return: Annotated[Decimal | None, Field(ge=0, le=1)] = None
-    largest_return: Annotated[Decimal | None, Field(ge=1)] = None
+    largest_return: Annotated[Decimal | None, Field(ge=1, le=_MOST)] = None
     prices: Mapping[str, Price] | None = None
     gas_prices: Mapping[str, Price] | None = None
     delegations: Mapping[str, tuple[str, ...]] | None = None

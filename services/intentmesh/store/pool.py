@@ -60,6 +60,8 @@ async def open_pool(
             "statement_timeout": _milliseconds(statement_timeout),
             "transaction_timeout": _milliseconds(transaction_timeout),
             "idle_in_transaction_session_timeout": _milliseconds(transaction_timeout),
+            # Nobody is answered before what was promised is on disk, whatever the database or the role is set to.
+            "synchronous_commit": "on",
             # A table that was empty when it was last looked at is read from end to end, by a plan that a connection
             # keeps: each row then costs the more the more there are, until statistics are taken anew.
             "enable_seqscan": "off",

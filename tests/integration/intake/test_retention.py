@@ -115,6 +115,19 @@ async def test_remove__what_is_not_over__stays(pool: Pool, status: int, obligati
     assert await pool.fetchval("SELECT count(*) FROM intent_events") == 2
 
 
+async def test_remove__request_id_of_an_intent_that_stays__stays(pool: Pool) -> None:
+    kept = await _intent(pool, COMPLETED, UNSETTLED)
+    await pool.execute(
+        "INSERT INTO request_ids (principal, request_id, body_hash, intent_id, created_at)"
+        " VALUES ('p', 'kept', $1, $1, $3), ('p', 'left', $2, $2, $3)",
+        kept,
+        bytes(32),
+        LONG_AGO,
+    )
+    await Retention(pool, RetentionSettings()).remove_batch()
+    assert await pool.fetchval("SELECT array_agg(request_id) FROM request_ids") == ["kept"]
+
+
 async def test_remove__what_is_watched__stays_until_nobody_watches(pool: Pool) -> None:
     watched = await _intent(pool, COMPLETED, NONE)
     await _stamped(pool)

@@ -29,6 +29,17 @@ async def test_open_pool__every_connection__plans_without_whole_tables_and_compi
             assert await conn.fetchval("SHOW jit") == "off"
 
 
+async def test_open_pool__database_that_answers_before_it_has_written__is_made_to_write_first(
+    fresh_database: Dsn,
+) -> None:
+    conn = await asyncpg.connect(fresh_database)
+    name = await conn.fetchval("SELECT current_database()")
+    await conn.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    await conn.close()
+    async with await open_pool(fresh_database) as pool:
+        assert await pool.fetchval("SHOW synchronous_commit") == "on"
+
+
 async def test_retrying__deadlock__both_are_done(pool: Pool) -> None:
     first, second = await store_intent(pool), await store_intent(pool)
     tries = 0
