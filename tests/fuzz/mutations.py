@@ -16,6 +16,8 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_UINT32: values.UNSIGNED_32,
     FieldDescriptor.CPPTYPE_UINT64: values.UNSIGNED_64,
 }
+# A list of nothing: next to no bytes, and much to look at for who looks at every element.
+_HOLLOW = (1_000, 20_000, 100_000)
 _REPEATS = (0, 1, 2, 3, 15, 16, 17, 100, 101, 255, 256, 257)
 # Of one list in one message; more would only be the transport's limit again.
 _MAX_LIST_BYTES = 400_000
@@ -70,6 +72,13 @@ def _change(random: Random, holder: Message, field: FieldDescriptor) -> str:
 def _change_list(random: Random, holder: Message, field: FieldDescriptor) -> str:
     items = getattr(holder, field.name)
     kind = field.cpp_type
+    if random.random() < 0.04:
+        count = random.choice(_HOLLOW)
+        if kind in (FieldDescriptor.CPPTYPE_MESSAGE, FieldDescriptor.CPPTYPE_STRING):
+            holder.MergeFromString((tag(field.number, 2) + varint(0)) * count)
+        else:
+            items.extend([_default(field)] * count)
+        return f"{count} empty ones added"
     match random.randrange(4):
         case 0 if items:
             del items[random.randrange(len(items))]
