@@ -29,7 +29,7 @@ _ANY_TIME = datetime.fromtimestamp(0, UTC)
 
 
 class Acceptor:
-    """Raises the errors of asyncpg when the store is away."""
+    """Raises Unavailable STORE_UNAVAILABLE where no connection is to be had, and the errors of asyncpg."""
 
     def __init__(self, pool: Pool, writer: GroupCommit, clock: Callable[[], float] = time.time) -> None:
         self._pool = pool

@@ -146,8 +146,9 @@ class Admission:
         if off := self._pipeline.switched_off():
             return await self._found_while_off(assessment, admissible, caller, refusal(off))
         try:
-            await self._require_acceptable(admissible, faults)
-            return await self._enter(assessment, admissible, caller)
+            with self._open_orders.kept(admissible.order.user):
+                await self._require_acceptable(admissible, faults)
+                return await self._enter(assessment, admissible, caller)
         except MeshError:
             # An order that was accepted is still that intent when its time is over, its funds moved, its chain away,
             # its recipient banned or its user's limit reached.

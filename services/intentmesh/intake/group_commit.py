@@ -87,8 +87,10 @@ class Accept:
     request: tuple[RequestKey, RequestIdUse] | None = None
     # The same submission by others at the same time.
     followers: list[Done] = field(default_factory=list)
-    # It was sent to the store, and what came of it was not heard.
+    # It was sent to the store, and the answer was lost.
     in_doubt: bool = False
+    # A statement has stored it, and what followed on it failed: unless that was a transaction, it is stored.
+    was_inserted: bool = False
 
     def finish(self, outcome: Outcome) -> None:
         """Tells everybody who waits for it. Never raises."""
@@ -244,10 +246,6 @@ class GroupCommit:
             return [error for _ in group]
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the fault of one of them, and stays with that one)
             log.warning("group_split", size=len(group), error=repr(error))
-            if all(accept.request is None for accept in group):
-                # It was no transaction: what was inserted stays.
-                for accept in group:
-                    accept.in_doubt = True
         return await self._store_one_by_one(group)
 
     async def _store_one_by_one(self, group: Sequence[Accept]) -> list[Outcome]:
@@ -319,13 +317,15 @@ class GroupCommit:
 async def _insert(conn: Connection, group: Sequence[Accept]) -> list[Outcome]:
     rows = [(accept.new, accept.event.SerializeToString()) for accept in group]
     stored = await admission.insert_intents(conn, ACCEPTED, ACCEPTED_MESSAGE, rows)
+    for accept in group:
+        accept.was_inserted |= accept.new.intent_id in stored
     if len(stored) == len(group):
         return [_created(accept) for accept in group]
     missing = [accept for accept in group if accept.new.intent_id not in stored]
     standing = await admission.standing_of(conn, [accept.new.intent_id for accept in missing])
     keys = {accept.new.intent_id: key for accept in missing if (key := _nonce_key(accept.new)) is not None}
     holders = await admission.nonce_holders(conn, list(keys.values()))
-    ours = await _stored_unheard(conn, [accept for accept in missing if accept.in_doubt])
+    ours = await _stored_unheard(conn, [accept for accept in missing if accept.in_doubt or accept.was_inserted])
     return [
         _created(accept)
         if accept.new.intent_id in stored or accept.new.intent_id in ours

@@ -8,7 +8,9 @@ memory: whoever would refuse asks for what is not older than `FRESH_SECONDS`.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -150,6 +152,8 @@ class OpenOrders:
         self._reading_ahead: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._rests_until = -math.inf
+        # Somebody decides by what is open of them, and waits meanwhile.
+        self._looked_at: Counter[Address] = Counter()
 
     def known(self, user: Address) -> UserOrders | None:
         """What is in memory and not too old. Whoever is old soon is read anew in the background."""
@@ -169,6 +173,17 @@ class OpenOrders:
         if orders is not None and self._clock() <= orders.read_at + max_age:
             return orders
         return await asyncio.shield(self._ask(user))
+
+    @contextmanager
+    def kept(self, user: Address) -> Iterator[None]:
+        """What is known of the user meanwhile stays the same object: who has looked at it enters into it."""
+        self._looked_at[user] += 1
+        try:
+            yield
+        finally:
+            self._looked_at[user] -= 1
+            if not self._looked_at[user]:
+                del self._looked_at[user]
 
     def enter(self, admissible: Admissible) -> None:
         """Reserves for an intent that passed the checks; `leave` must follow."""
@@ -263,10 +278,10 @@ class OpenOrders:
         return orders
 
     def _forget_some(self) -> None:
-        """Those read longest ago, but none with an intent on its way into the store."""
+        """Those read longest ago, but none with an intent on its way into the store, or to the decision."""
         surplus = len(self._users) - _USERS
         if surplus > 0:
-            idle = [user for user, orders in self._users.items() if not orders.entering]
+            idle = [user for user, orders in self._users.items() if not orders.entering and user not in self._looked_at]
             for user in idle[:surplus]:
                 del self._users[user]
 

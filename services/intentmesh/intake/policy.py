@@ -10,6 +10,9 @@ from intentmesh.rpc.access import Delegations
 
 HOUR_SECONDS = 3600
 DAY_SECONDS = 24 * HOUR_SECONDS
+# Of what is counted and of durations, which others calculate with: beyond any use, within what they can hold.
+MAX_COUNT = 10**12
+MAX_SECONDS = 10**9
 
 # Per smallest unit of a token.
 Prices = Mapping[tuple[ChainId, Address], Decimal]

@@ -42,7 +42,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from intentmesh.chain.config import ConfiguredAddress, NetworkConfig
 from intentmesh.domain.types import Address, ChainId, format_address
 from intentmesh.intake.metrics import POLICY_CHANGES
-from intentmesh.intake.policy import Policy, Prices, Terms
+from intentmesh.intake.policy import MAX_COUNT, MAX_SECONDS, Policy, Prices, Terms
 from intentmesh.intake.rate_limits import BURST_SECONDS, Limits
 from intentmesh.rpc.access import Delegations, delegations_of
 from intentmesh.rpc.leases import Limit
@@ -52,9 +52,9 @@ log = structlog.get_logger()
 POLL_SECONDS = 0.5
 _MAX_SHOWN = 20
 
-Seconds = Annotated[int | None, Field(ge=0)]
-PositiveSeconds = Annotated[int | None, Field(gt=0)]
-Count = Annotated[int | None, Field(ge=1)]
+Seconds = Annotated[int | None, Field(ge=0, le=MAX_SECONDS)]
+PositiveSeconds = Annotated[int | None, Field(gt=0, le=MAX_SECONDS)]
+Count = Annotated[int | None, Field(ge=1, le=MAX_COUNT)]
 # Beyond any price, and small enough to be multiplied with any amount.
 _MOST = Decimal(10**30)
 Value = Annotated[Decimal | None, Field(ge=0, le=_MOST)]

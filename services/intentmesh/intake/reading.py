@@ -35,7 +35,7 @@ MAX_PAGE_BYTES = 3 * 1024 * 1024
 
 
 class Reader:
-    """Raises the errors of asyncpg when the store is away.
+    """Raises Unavailable STORE_UNAVAILABLE where no connection is to be had, and the errors of asyncpg.
 
     Lists have a pool of their own, of few connections: one that reads half the store for its page holds up other lists
     at most. Its statement timeout is what a list may take; waiting for a turn may take `list_wait` seconds.

@@ -37,6 +37,7 @@ class RetentionSettings:
     """Durations in seconds. `export_folder` None: nothing is kept of what is removed."""
 
     keep: float = 30 * DAY_SECONDS
+    keep_request_ids: float = 30 * DAY_SECONDS
     interval: float = 60.0
     batch: int = 500
     export_folder: Path | None = None
@@ -69,14 +70,16 @@ class Retention:
 
     async def remove_batch(self) -> Removed:
         """Exports and removes at most one batch of each."""
-        before = datetime.fromtimestamp(self._clock() - self._settings.keep, UTC)
-        limit = self._settings.batch
+        settings, now = self._settings, self._clock()
+        before = datetime.fromtimestamp(now - settings.keep, UTC)
+        request_ids_before = datetime.fromtimestamp(now - settings.keep_request_ids, UTC)
+        limit = settings.batch
         async with self._pool.acquire() as conn:
             if not await retention.lock_removal(conn):
                 return Removed()
             return Removed(
                 intents=await self._remove_intents(conn, before),
-                request_ids=await retention.remove_request_ids(conn, before, limit),
+                request_ids=await retention.remove_request_ids(conn, request_ids_before, limit),
                 watches=await retention.remove_watches(conn, limit),
             )
 

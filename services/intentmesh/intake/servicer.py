@@ -29,11 +29,10 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 Handler = Callable[["IntakeServicer", Request, Context], Awaitable[Response]]
 
-# What a request costs that cannot be read; of a stream, each message.
+# What a request costs that cannot be read. A message of a stream ends it, and streams are counted as they open.
 _BUDGETS: Mapping[str, tuple[Budget, ...]] = MappingProxyType(
     {
         "SubmitIntent": (Budget.REQUESTS, Budget.NEW_INTENTS),
-        "SubmitIntents": (Budget.REQUESTS,),
         "ValidateIntent": (Budget.REQUESTS,),
         "CancelIntent": (Budget.REQUESTS,),
         "ListIntents": (Budget.REQUESTS,),

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from intentmesh.domain.types import Address, parse_address
 from intentmesh.intake.checks.chain import ChainCheckSettings
-from intentmesh.intake.policy import Policy, Terms
+from intentmesh.intake.policy import MAX_COUNT, MAX_SECONDS, Policy, Terms
 from intentmesh.intake.rate_limits import BURST_SECONDS, Limits
 from intentmesh.intake.retention import DAY_SECONDS, RetentionSettings
 from intentmesh.rpc.access import KnownDelegations, delegations_of
@@ -41,12 +41,12 @@ class IntakeSettings(ServiceSettings):
     """What takes longer has to be narrowed; a page that an index serves takes milliseconds."""
 
     intake_enabled: bool = True
-    minimum_fill_seconds: int = Field(_POLICY.minimum_fill_seconds, ge=0)
-    maximum_fill_seconds: int = Field(_POLICY.maximum_fill_seconds, gt=0)
-    maximum_lock_seconds: int = Field(_POLICY.maximum_lock_seconds, gt=0)
-    attestation_margin_seconds: int = Field(_POLICY.attestation_margin_seconds, ge=0)
-    finalise_margin_seconds: int = Field(_POLICY.finalise_margin_seconds, ge=0)
-    maximum_open_intents_per_user: int = Field(_POLICY.maximum_open_intents_per_user, ge=1)
+    minimum_fill_seconds: int = Field(_POLICY.minimum_fill_seconds, ge=0, le=MAX_SECONDS)
+    maximum_fill_seconds: int = Field(_POLICY.maximum_fill_seconds, gt=0, le=MAX_SECONDS)
+    maximum_lock_seconds: int = Field(_POLICY.maximum_lock_seconds, gt=0, le=MAX_SECONDS)
+    attestation_margin_seconds: int = Field(_POLICY.attestation_margin_seconds, ge=0, le=MAX_SECONDS)
+    finalise_margin_seconds: int = Field(_POLICY.finalise_margin_seconds, ge=0, le=MAX_SECONDS)
+    maximum_open_intents_per_user: int = Field(_POLICY.maximum_open_intents_per_user, ge=1, le=MAX_COUNT)
     callbacks_allowed: bool = _POLICY.callbacks_allowed
     banned_users: Addresses = ()
     banned_recipients: Addresses = ()
@@ -56,18 +56,18 @@ class IntakeSettings(ServiceSettings):
     funds_cache_seconds: float = Field(_CHAIN.funds_cache, ge=0)
     code_cache_seconds: float = Field(_CHAIN.code_cache, ge=0)
 
-    requests_per_minute: int = Field(_LIMITS.requests.amount, ge=1)
-    new_intents_per_15_minutes: int = Field(_LIMITS.new_intents.amount, ge=1)
-    user_intents_per_15_minutes: int = Field(_LIMITS.user_intents.amount, ge=1)
-    user_intents_per_10_seconds: int | None = Field(50, ge=1)
+    requests_per_minute: int = Field(_LIMITS.requests.amount, ge=1, le=MAX_COUNT)
+    new_intents_per_15_minutes: int = Field(_LIMITS.new_intents.amount, ge=1, le=MAX_COUNT)
+    user_intents_per_15_minutes: int = Field(_LIMITS.user_intents.amount, ge=1, le=MAX_COUNT)
+    user_intents_per_10_seconds: int | None = Field(50, ge=1, le=MAX_COUNT)
     """More of one user is a burst, which is suspicious. None: bursts are nothing unusual."""
-    reads_per_minute: int = Field(_LIMITS.reads.amount, ge=1)
+    reads_per_minute: int = Field(_LIMITS.reads.amount, ge=1, le=MAX_COUNT)
     # Principals of class `service`.
-    service_requests_per_minute: int = Field(600_000, ge=1)
-    service_new_intents_per_15_minutes: int = Field(18_000_000, ge=1)
-    service_user_intents_per_15_minutes: int = Field(90_000, ge=1)
-    service_user_intents_per_10_seconds: int | None = Field(None, ge=1)
-    service_reads_per_minute: int = Field(7_200_000, ge=1)
+    service_requests_per_minute: int = Field(600_000, ge=1, le=MAX_COUNT)
+    service_new_intents_per_15_minutes: int = Field(18_000_000, ge=1, le=MAX_COUNT)
+    service_user_intents_per_15_minutes: int = Field(90_000, ge=1, le=MAX_COUNT)
+    service_user_intents_per_10_seconds: int | None = Field(None, ge=1, le=MAX_COUNT)
+    service_reads_per_minute: int = Field(7_200_000, ge=1, le=MAX_COUNT)
 
     policy_file: Path | None = None
     """Read again whenever it changes; what it names takes precedence over the settings here."""
@@ -125,6 +125,8 @@ class IntakeSettings(ServiceSettings):
     def retention(self) -> RetentionSettings:
         return RetentionSettings(
             keep=self.retention_days * DAY_SECONDS,
+            # As long as the order may be alive, another one under its request id is a mistake.
+            keep_request_ids=max(self.retention_days * DAY_SECONDS, self.maximum_lock_seconds),
             interval=self.retention_interval_seconds,
             batch=self.retention_batch,
             export_folder=self.retention_export_folder,

@@ -78,14 +78,15 @@ class Submissions:
             await asyncio.gather(reader, *self._examinations, return_exceptions=True)
 
     async def _read(self, messages: AsyncIterator[pb.SubmitIntentsRequest]) -> None:
-        is_empty = True
         try:
+            # A stream is a request, whatever comes on it: its first message is counted with it.
+            await self._limiter.count(Budget.REQUESTS, self._caller)
+            is_first = True
             async for message in messages:
-                is_empty = False
+                if not is_first:
+                    await self._limiter.count(Budget.REQUESTS, self._caller)
+                is_first = False
                 await self._take(message)
-            if is_empty:
-                # A stream is a request, whatever comes on it.
-                await self._limiter.count(Budget.REQUESTS, self._caller)
         except Exception as error:  # noqa: BLE001 (raised by `answers` when what is in hand has been answered)
             self._fault = error
         finally:
@@ -94,7 +95,6 @@ class Submissions:
 
     async def _take(self, message: pb.SubmitIntentsRequest) -> None:
         items = message.items
-        await self._limiter.count(Budget.REQUESTS, self._caller)
         self._require_items(message)
         grant = self.grant = await self._limiter.take(Budget.NEW_INTENTS, self._caller, len(items))
         await self._wait_for_room(len(items))

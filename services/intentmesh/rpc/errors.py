@@ -8,6 +8,7 @@ known failure of a dependency is a bug: the caller learns a trace id and nothing
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
@@ -15,6 +16,7 @@ from typing import TypeAlias, TypeVar
 import asyncpg
 import grpc
 import redis.exceptions
+from asyncpg.exceptions import TargetServerAttributeNotMatched
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -89,6 +91,7 @@ _STORE_UNAVAILABLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
     asyncpg.ReadOnlySQLTransactionError,
+    TargetServerAttributeNotMatched,
     asyncpg.QueryCanceledError,
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -145,9 +148,11 @@ def as_mesh_error(error: BaseException, trace_id: str) -> MeshError:
 
 
 def _is_of_the_network(error: BaseException) -> bool:
-    # Several addresses that were tried in vain make one error without a number.
-    return isinstance(error, ConnectionError | socket.gaierror | TimeoutError) or (
-        type(error) is OSError and (error.errno is None or error.errno in _NO_WAY_THERE)
+    if isinstance(error, ConnectionError | socket.gaierror | TimeoutError | ssl.SSLError):
+        return True
+    # asyncio makes one error without a number of several addresses that it has tried in vain.
+    return isinstance(error, OSError) and (
+        error.errno in _NO_WAY_THERE or (error.errno is None and str(error).startswith("Multiple exceptions"))
     )
 
 
@@ -162,16 +167,13 @@ def _dependency(reason: ErrorReason.ValueType, message: str) -> MeshError:
 
 def to_status(error: MeshError) -> status_pb2.Status:
     """google.rpc.Status with its details, shortened to what a header can carry."""
-    status = with_what_fits(error, _status)
-    if status.ByteSize() > MAX_DETAILS_BYTES:
-        return _status(MeshError(error.message, reason=error.reason), (), {}, code=status.code)
-    return status
+    return with_what_fits(error, _status)
 
 
 def with_what_fits(error: MeshError, made_of: MadeOf[Told]) -> Told:
     """The message that is made of an error, with as many of its violations as fit into MAX_DETAILS_BYTES.
 
-    How many are left out stands in its metadata, as `violations_omitted`.
+    How many are left out stands in its metadata, as `violations_omitted`. Metadata that does not fit is left out.
     """
     violations = error.violations
     told = made_of(error, violations, error.metadata)
@@ -179,7 +181,7 @@ def with_what_fits(error: MeshError, made_of: MadeOf[Told]) -> Told:
         violations = violations[: len(violations) // 2]
         omitted = {"violations_omitted": str(len(error.violations) - len(violations))}
         told = made_of(error, violations, {**error.metadata, **omitted})
-    return told
+    return told if told.ByteSize() <= MAX_DETAILS_BYTES else made_of(error, (), {})
 
 
 def field_violations(violations: Sequence[FieldViolation]) -> list[error_details_pb2.BadRequest.FieldViolation]:
@@ -192,12 +194,8 @@ def field_violations(violations: Sequence[FieldViolation]) -> list[error_details
     ]
 
 
-def _status(
-    error: MeshError, violations: Sequence[FieldViolation], metadata: Mapping[str, str], *, code: int | None = None
-) -> status_pb2.Status:
-    status = status_pb2.Status(
-        code=status_code(error).value[0] if code is None else code, message=error.message[:MAX_MESSAGE_CHARACTERS]
-    )
+def _status(error: MeshError, violations: Sequence[FieldViolation], metadata: Mapping[str, str]) -> status_pb2.Status:
+    status = status_pb2.Status(code=status_code(error).value[0], message=error.message[:MAX_MESSAGE_CHARACTERS])
     info = error_details_pb2.ErrorInfo(reason=reason_name(error.reason), domain=ERROR_DOMAIN, metadata=metadata)
     status.details.add().Pack(info)
     if violations:

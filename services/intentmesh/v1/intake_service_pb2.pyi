@@ -222,8 +222,8 @@ class Refusal(_message.Message):
     def field_violations(self) -> _containers.RepeatedCompositeFieldContainer[_error_details_pb2.BadRequest.FieldViolation]: ...
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What the reason promises to carry: the ErrorInfo metadata of SubmitIntent. `violations_omitted` counts those of more violations
-        than go into 4 KiB.
+        """What the reason promises to carry: the ErrorInfo metadata of SubmitIntent. `violations_omitted`: how many
+        violations were left out to stay within 4 KiB.
         """
 
     def __init__(
@@ -460,7 +460,9 @@ class ListIntentsRequest(_message.Message):
     user: _builtins.str
     """Only this user's; empty needs an operator."""
     page_size: _builtins.int
-    """0 means 50; at most 500. A page is shorter where its intents are large (it holds 3 MiB): go on while there is a token."""
+    """0 means 50; at most 500. A page is shorter where its intents are large (it holds 3 MiB): go on while there is a
+    token.
+    """
     page_token: _builtins.str
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_intent_pb2.IntentStatus.ValueType]: ...

@@ -91,8 +91,8 @@ class IntakeServiceServicer:
     def ValidateIntent(self, request, context):
         """ValidateIntent runs the checks of SubmitIntent, stores nothing and returns the violations of all at once. Those of form, shape and
         time come together wherever the order can be read; signature, business and chain are looked at when form and shape are right.
-        What else the user has open (nonces taken, funds reserved, open intents counted) is part of it only where the signature is right
-        or the caller may see the user's intents.
+        What else the user has open (nonces taken, funds reserved, open intents counted) is part of it only where the signature
+        is right or the caller may see the user's intents.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,8 +44,8 @@ class IntakeServiceStub:
     ValidateIntent: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.ValidateIntentRequest, _intake_service_pb2.ValidateIntentResponse]
     """ValidateIntent runs the checks of SubmitIntent, stores nothing and returns the violations of all at once. Those of form, shape and
     time come together wherever the order can be read; signature, business and chain are looked at when form and shape are right.
-    What else the user has open (nonces taken, funds reserved, open intents counted) is part of it only where the signature is right
-    or the caller may see the user's intents.
+    What else the user has open (nonces taken, funds reserved, open intents counted) is part of it only where the signature
+    is right or the caller may see the user's intents.
     """
     CancelIntent: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.CancelIntentRequest, _intake_service_pb2.CancelIntentResponse]
     """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature and the chain shows that
@@ -76,8 +76,8 @@ class IntakeServiceAsyncStub(IntakeServiceStub):
     ValidateIntent: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.ValidateIntentRequest, _intake_service_pb2.ValidateIntentResponse]  # type: ignore[assignment]
     """ValidateIntent runs the checks of SubmitIntent, stores nothing and returns the violations of all at once. Those of form, shape and
     time come together wherever the order can be read; signature, business and chain are looked at when form and shape are right.
-    What else the user has open (nonces taken, funds reserved, open intents counted) is part of it only where the signature is right
-    or the caller may see the user's intents.
+    What else the user has open (nonces taken, funds reserved, open intents counted) is part of it only where the signature
+    is right or the caller may see the user's intents.
     """
     CancelIntent: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.CancelIntentRequest, _intake_service_pb2.CancelIntentResponse]  # type: ignore[assignment]
     """CancelIntent withdraws an intent. CANCELLED at once when no solver has been handed the signature and the chain shows that
@@ -123,8 +123,8 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_intake_service_pb2.ValidateIntentResponse, _abc.Awaitable[_intake_service_pb2.ValidateIntentResponse]]:
         """ValidateIntent runs the checks of SubmitIntent, stores nothing and returns the violations of all at once. Those of form, shape and
         time come together wherever the order can be read; signature, business and chain are looked at when form and shape are right.
-        What else the user has open (nonces taken, funds reserved, open intents counted) is part of it only where the signature is right
-        or the caller may see the user's intents.
+        What else the user has open (nonces taken, funds reserved, open intents counted) is part of it only where the signature
+        is right or the caller may see the user's intents.
         """
 
     @_abc_1.abstractmethod

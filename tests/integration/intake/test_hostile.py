@@ -16,6 +16,7 @@ from intentmesh.domain.digests import cancel_intent_digest
 from intentmesh.domain.order import Order
 from intentmesh.domain.signatures import sign
 from intentmesh.domain.types import format_address, format_intent_id
+from intentmesh.intake import open_orders
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.metrics import RPC_IN_FLIGHT
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
@@ -347,12 +348,12 @@ async def test_type__of_a_number_that_nobody_knows__is_refused(intake: Intake) -
 # --- many orders of one user at the same moment ---
 
 
-async def _allow_one_order(intake: Intake, chains: LocalChains) -> None:
-    """From now on the other user lets Permit2 take what one order takes, and no more."""
+async def _allow_one_order(intake: Intake, chains: LocalChains, orders: int = 1) -> None:
+    """From now on the other user lets Permit2 take what one order takes (or so many), and no more."""
     alpha = intake.network.chains[0]
     async with ChainClients(intake.network) as clients:
         usdc = Token(clients.of(alpha.chain_id), alpha.tokens["USDC"].address)
-        await send(chains.alpha, usdc.address, usdc.encode_approve(alpha.permit2, INPUT_AMOUNT), sender=OTHER)
+        await send(chains.alpha, usdc.address, usdc.encode_approve(alpha.permit2, orders * INPUT_AMOUNT), sender=OTHER)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 10.0], ids=["nothing kept", "funds kept"])
@@ -367,6 +368,37 @@ async def test_submit__many_orders_on_funds_for_one__one_is_accepted(
         outcomes = await _outcomes([intake.stub.SubmitIntent(request) for request in requests])
         assert outcomes == {"created": 1, "INSUFFICIENT_ALLOWANCE": 19}
         assert await intake.rows() == 1
+
+
+async def test_submit__the_user_is_forgotten_meanwhile__one_is_accepted(
+    start_intake: StartIntake, chains: LocalChains, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_orders, "_USERS", 1)
+    async with start_intake() as intake:
+        alpha = intake.network.chains[0]
+        await _allow_one_order(intake, chains)
+        orders = [make_order(alpha, user=OTHER) for _ in range(10)]
+        calls = [intake.stub.SubmitIntent(permit2_request(intake.network, order, key=OTHER_KEY)) for order in orders]
+        # Of others, so that there is somebody to be remembered instead.
+        calls += [intake.stub.SubmitIntent(permit2_request(intake.network, make_order(alpha))) for _ in range(10)]
+        assert await _outcomes(calls) == {"created": 11, "INSUFFICIENT_ALLOWANCE": 9}
+
+
+async def test_submit__funds_kept_and_too_small__are_looked_at_anew(
+    start_intake: StartIntake, chains: LocalChains
+) -> None:
+    async with start_intake(funds_cache_seconds=3600.0, open_orders_cache_seconds=3600.0) as intake:
+        alpha = intake.network.chains[0]
+        await _allow_one_order(intake, chains)
+        requests = [permit2_request(intake.network, make_order(alpha, user=OTHER), key=OTHER_KEY) for _ in range(2)]
+        assert await _outcomes([intake.stub.SubmitIntent(requests[0])]) == {"created": 1}
+        assert await _outcomes([intake.stub.SubmitIntent(requests[1])]) == {"INSUFFICIENT_ALLOWANCE": 1}
+        await _allow_one_order(intake, chains, orders=2)
+
+        async def is_accepted() -> bool:
+            return await _outcomes([intake.stub.SubmitIntent(requests[1])]) == {"created": 1}
+
+        await _until(is_accepted)
 
 
 async def test_submit__many_orders_where_two_may_be_open__two_are_accepted(start_intake: StartIntake) -> None:
@@ -388,13 +420,13 @@ async def test_submit__twenty_thousand_empty_outputs__are_refused_as_one_list_th
     assert ("TOO_LARGE", "order.outputs") in violations_of(error)
 
 
-async def test_submit_intents__a_hollow_order_among_others__costs_them_nothing(intake: Intake) -> None:
+async def test_submit_intents__a_hollow_order_among_others__they_are_accepted(intake: Intake) -> None:
     alpha = intake.network.chains[0]
     items = [SubmitIntentItem(item_id=n, intent=permit2_request(intake.network, make_order(alpha))) for n in range(9)]
     call = intake.stub.SubmitIntents(metadata=SHOP)
     await call.write(SubmitIntentsRequest(items=[*items, SubmitIntentItem(item_id=9, intent=_HOLLOW)]))
     results = await results_of(call, 10)
-    assert [number for number, result in results.items() if result.accepted.created] == [*range(9)]
+    assert {number for number, result in results.items() if result.accepted.created} == {*range(9)}
     assert results[9].refused.reason == ErrorReason.ERROR_REASON_MISSING_FIELD
 
 
@@ -435,10 +467,18 @@ async def test_submit_intents__messages_without_items__are_counted(start_intake:
 
 async def test_submit_intents__streams_without_a_message__are_counted(start_intake: StartIntake) -> None:
     async with start_intake(requests_per_minute=2) as intake:
-        for _ in range(2):
-            call = intake.stub.SubmitIntents()
-            await call.done_writing()
-            assert await call.read() is grpc.aio.EOF
-        call = intake.stub.SubmitIntents()
-        await call.done_writing()
-        assert reason_of(await refused(call.read())) == "RATE_LIMITED"
+        ended = intake.stub.SubmitIntents()
+        await ended.done_writing()
+        assert await ended.read() is grpc.aio.EOF
+        in_flight = RPC_IN_FLIGHT.labels("intentmesh.v1.IntakeService", "SubmitIntents")
+        await _until(lambda: _is_zero(in_flight))
+        held = intake.stub.SubmitIntents()
+
+        async def has_come() -> bool:
+            return not await _is_zero(in_flight)
+
+        await _until(has_come)
+        one_more = intake.stub.SubmitIntents()
+        await one_more.done_writing()
+        assert reason_of(await refused(one_more.read())) == "RATE_LIMITED"
+        held.cancel()

@@ -49,6 +49,18 @@ def open_orders(pool: Pool, clock: _Clock) -> OpenOrders:
     return OpenOrders(pool, seconds=SECONDS, clock=clock)
 
 
+async def test_kept__others_come_meanwhile__is_not_forgotten(
+    open_orders: OpenOrders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake_open_orders, "_USERS", 1)
+    with open_orders.kept(ALICE):
+        looked_at = await open_orders.read(ALICE)
+        await open_orders.read(BOB)
+        assert open_orders.known(ALICE) is looked_at
+    await open_orders.read(BOB, max_age=-1)
+    assert open_orders.known(ALICE) is None
+
+
 async def test_known__while_it_is_young__is_what_was_read(pool: Pool, clock: _Clock, open_orders: OpenOrders) -> None:
     assert open_orders.known(ALICE) is None
     assert (await open_orders.read(ALICE)).stored == 0

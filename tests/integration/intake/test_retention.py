@@ -14,7 +14,8 @@ import pytest
 from intentmesh.domain.types import IntentId, format_intent_id
 from intentmesh.embedded.postgres import Dsn
 from intentmesh.intake import retention as module
-from intentmesh.intake.retention import Retention, RetentionSettings
+from intentmesh.intake.retention import DAY_SECONDS, Retention, RetentionSettings
+from intentmesh.intake.settings import IntakeSettings
 from intentmesh.store import events, executions, retention, solvers
 from intentmesh.store.migrations import MESH, migrate, read_migrations
 from intentmesh.store.pool import Pool, open_pool
@@ -115,16 +116,20 @@ async def test_remove__what_is_not_over__stays(pool: Pool, status: int, obligati
     assert await pool.fetchval("SELECT count(*) FROM intent_events") == 2
 
 
-async def test_remove__request_id_of_an_intent_that_stays__stays(pool: Pool) -> None:
-    kept = await _intent(pool, COMPLETED, UNSETTLED)
-    await pool.execute(
-        "INSERT INTO request_ids (principal, request_id, body_hash, intent_id, created_at)"
-        " VALUES ('p', 'kept', $1, $1, $3), ('p', 'left', $2, $2, $3)",
-        kept,
-        bytes(32),
-        LONG_AGO,
+async def test_remove__request_ids__are_kept_for_as_long_as_an_order_may_be_alive(pool: Pool) -> None:
+    now = datetime.now(UTC)
+    for name, age in (("kept", timedelta(days=6)), ("left", timedelta(days=8))):
+        await pool.execute(
+            "INSERT INTO request_ids (principal, request_id, body_hash, intent_id, created_at)"
+            " VALUES ('p', $1, $2, $2, $3)",
+            name,
+            bytes(32),
+            now - age,
+        )
+    settings = IntakeSettings(
+        postgres_dsn="", valkey_url="", network_file=Path(), retention_days=1.0, maximum_lock_seconds=7 * DAY_SECONDS
     )
-    await Retention(pool, RetentionSettings()).remove_batch()
+    await Retention(pool, settings.retention()).remove_batch()
     assert await pool.fetchval("SELECT array_agg(request_id) FROM request_ids") == ["kept"]
 
 

@@ -166,6 +166,43 @@ async def test_store__away__whatever_asks_it_says_so(start_intake: StartIntake, 
             assert (reason_of(error), error.retry_after) == ("STORE_UNAVAILABLE", 1.0)
 
 
+@pytest.mark.parametrize(
+    ("error", "fails", "inserts", "stored"),
+    [
+        # By a connection that leads to a server which was the primary once: the next one may lead to the right one.
+        (asyncpg.ReadOnlySQLTransactionError("read only"), 1, 2, True),
+        # Split, and then a connection is lost: one by one each has its other connection.
+        (asyncpg.DeadlockDetectedError("deadlock"), 1, 21, True),
+        # No order is stored any better by itself.
+        (asyncpg.DiskFullError("no space left"), 1000, 2, False),
+    ],
+    ids=["read only", "deadlock", "disk full"],
+)
+async def test_group__fails__is_stored_again_as_often_as_that_may_help(
+    start_intake: StartIntake, monkeypatch: pytest.MonkeyPatch, error: Exception, fails: int, inserts: int, stored: bool
+) -> None:
+    async with start_intake(**FROM_MEMORY) as intake:
+        await _submit(intake, small_orders(intake.network, 1))
+        insert_intents, tried = admission.insert_intents, 0
+
+        async def insert(*arguments: Any) -> Any:
+            nonlocal tried
+            tried += 1
+            if tried <= fails:
+                raise error
+            if isinstance(error, asyncpg.DeadlockDetectedError) and tried == fails + 1:
+                raise ConnectionResetError
+            return await insert_intents(*arguments)
+
+        monkeypatch.setattr(admission, "insert_intents", insert)
+        results = await _submit(intake, small_orders(intake.network, 20))
+        if stored:
+            assert [result.accepted.created for result in results] == [True] * 20
+        else:
+            assert {result.refused.reason for result in results} == {ErrorReason.ERROR_REASON_STORE_UNAVAILABLE}
+        assert tried <= inserts + (error.__class__ is asyncpg.DeadlockDetectedError)
+
+
 async def test_group__fails_after_its_insert__tells_new_intents_as_new(
     start_intake: StartIntake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import errno
+import ssl
 
 import asyncpg
 import grpc
 import pytest
+from asyncpg.exceptions import TargetServerAttributeNotMatched
 from intentmesh.domain import errors as domain
 from intentmesh.domain.errors import FieldViolation, InvalidArgument, MeshError
 from intentmesh.rpc.channels import open_channel
@@ -104,7 +106,14 @@ async def test_mesh_error__in_a_stream__comes_after_what_was_sent(method: str, a
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError(SECRET), KeyError(SECRET), MeshError(SECRET), asyncio.QueueFull(SECRET), FileNotFoundError(2, SECRET)],
+    [
+        ValueError(SECRET),
+        KeyError(SECRET),
+        MeshError(SECRET),
+        asyncio.QueueFull(SECRET),
+        FileNotFoundError(2, SECRET),
+        OSError(SECRET),
+    ],
 )
 async def test_unmapped_exception__unary__tells_a_trace_id_and_nothing_else(error: Exception) -> None:
     caught = await unary_error(Raising(error))
@@ -134,6 +143,8 @@ async def test_unmapped_exception__in_a_stream__tells_nothing() -> None:
         (asyncpg.DiskFullError(SECRET), ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
         (asyncpg.PostgresIOError(SECRET), ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
         (asyncpg.ReadOnlySQLTransactionError(SECRET), ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
+        (TargetServerAttributeNotMatched(SECRET), ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
+        (ssl.SSLEOFError(8, SECRET), ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE),
         (ConnectionRefusedError(111, SECRET), ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE),
         (OSError(errno.EHOSTUNREACH, SECRET), ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE),
         (OSError(f"Multiple exceptions: {SECRET}"), ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE),

@@ -49,6 +49,8 @@ def test_policy_file__what_it_names__replaces_the_settings(tmp_path: Path) -> No
         ("bannedusers = []", "bannedusers"),
         ('[prices]\nDOGE = "1"', "prices.DOGE"),
         ('[prices]\nUSDC = "1e999999999"', "prices.USDC"),
+        (f"[limits]\nrequests_per_minute = {10**30}", "limits.requests_per_minute"),
+        (f"minimum_fill_seconds = {10**400}", "minimum_fill_seconds"),
         ('[gas_prices]\nalpha = "1e31"', "gas_prices.alpha"),
         ('minimum_margin = "-1e999999"', "minimum_margin"),
         ('largest_return = "1e999999"', "largest_return"),

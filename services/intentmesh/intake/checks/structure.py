@@ -46,7 +46,7 @@ class StructureCheck:
         )
 
     def _faults_beside_the_order(self, request: SubmitIntentRequest) -> Sequence[Finding]:
-        """The order has a reader of its own, which is as strict as the rules and a hundred times as fast."""
+        """The order has a reader of its own, which is as strict as the rules and several times as fast."""
         rest = SubmitIntentRequest()
         rest.CopyFrom(request)
         rest.ClearField("order")

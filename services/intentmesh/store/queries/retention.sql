@@ -58,12 +58,9 @@ WITH last AS (
 DELETE FROM intents WHERE intent_id = ANY($1::bytea[]);
 
 -- name: remove_request_ids
--- Forgets request ids that were used long since, but none before its intent: as long as that is there, another body under
--- the same request id is a mistake.
+-- Forgets request ids that are older than any order they could repeat.
 DELETE FROM request_ids WHERE (principal, request_id) IN (
-    SELECT principal, request_id FROM request_ids r
-    WHERE created_at < $1 AND NOT EXISTS (SELECT FROM intents i WHERE i.intent_id = r.intent_id)
-    ORDER BY created_at LIMIT $2
+    SELECT principal, request_id FROM request_ids WHERE created_at < $1 ORDER BY created_at LIMIT $2
     FOR UPDATE SKIP LOCKED
 );
 
