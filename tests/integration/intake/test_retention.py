@@ -127,7 +127,7 @@ async def test_remove__request_ids__are_kept_for_as_long_as_an_order_may_be_aliv
             now - age,
         )
     settings = IntakeSettings(
-        postgres_dsn="", valkey_url="", network_file=Path(), retention_days=1.0, maximum_lock_seconds=7 * DAY_SECONDS
+        postgres_dsn="postgresql://nowhere", valkey_url="redis://nowhere", network_file=Path(), retention_days=1.0
     )
     await Retention(pool, settings.retention()).remove_batch()
     assert await pool.fetchval("SELECT array_agg(request_id) FROM request_ids") == ["kept"]
