@@ -32,6 +32,8 @@ _log = structlog.get_logger(__name__)
 COOL_DOWN_SECONDS = 5.0
 # Requests to one chain at a time.
 MAX_IN_FLIGHT = 64
+# Of an answer that makes no sense.
+_MOST_SHOWN = 64
 # An overloaded or half-configured endpoint says these of itself: internal error, limit exceeded, method not found or
 # not supported. Another endpoint may well answer.
 _OWN_TROUBLE = frozenset({-32603, -32005, -32601, -32004})
@@ -70,8 +72,12 @@ class _Endpoint:
 
     async def _check_chain_id(self) -> None:
         found = await self._ask("eth_chainId", ())
-        if not isinstance(found, str) or int(found, 16) != self._chain_id:
-            raise _NoAnswerError(f"serves chain {found}, not {self._chain_id}")
+        try:
+            is_right = isinstance(found, str) and int(found, 16) == self._chain_id
+        except ValueError:
+            is_right = False
+        if not is_right:
+            raise _NoAnswerError(f"serves chain {str(found)[:_MOST_SHOWN]!r}, not {self._chain_id}")
         self._chain_id_checked = True
 
     async def _ask(self, method: str, params: Sequence[object]) -> object:
@@ -145,7 +151,9 @@ class EndpointPool:
     async def _request(self, method: str, params: Sequence[object], *, first_error_counts: bool) -> object:
         refusal: EndpointError | None = None
         failures: list[str] = []
+        asked = 0
         for endpoint in self._in_order():
+            asked += 1
             try:
                 return await endpoint.request(method, params)
             except EndpointError as error:
@@ -162,7 +170,11 @@ class EndpointPool:
                 _log.warning(
                     "chain_endpoint_failed", chain_id=self._chain_id, endpoint=endpoint.shown, cause=str(error)
                 )
-        raise refusal or ChainUnavailable(self._chain_id, f"{method}: {'; '.join(failures)}")
+        if refusal is None or (first_error_counts and asked > 1):
+            # One of them may have taken the transaction all the same, whatever the last one says of it.
+            said = [*failures, *([] if refusal is None else [refusal.cause])]
+            raise ChainUnavailable(self._chain_id, f"{method}: {'; '.join(said)}") from refusal
+        raise refusal
 
     async def close(self) -> None:
         for endpoint in self._endpoints:

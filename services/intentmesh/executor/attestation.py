@@ -18,7 +18,7 @@ from intentmesh.domain.convert import output_to_proto
 from intentmesh.domain.digests import fill_attestation_digest
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.order import Order, fill_data_hash, output_hash
-from intentmesh.domain.signatures import recover
+from intentmesh.domain.signatures import SIGNATURE_BYTES, recover
 from intentmesh.domain.types import (
     Address,
     Bytes32,
@@ -35,6 +35,9 @@ from intentmesh.v1.attester_service_pb2 import AttestFillRequest, FillAttestatio
 from intentmesh.v1.error_pb2 import ErrorReason
 
 log = structlog.get_logger(__name__)
+
+# Of what an attester says of itself.
+_MOST_SHOWN = 64
 
 # By output hash, then by the attester's address text.
 Collected = Mapping[Bytes32, Mapping[str, FillAttestation]]
@@ -65,6 +68,11 @@ def enough(order: Order, collected: Collected, threshold: int) -> bool:
         len(agreeing(list(collected.get(output_hash(output), {}).values()), threshold)) >= threshold
         for output in order.outputs
     )
+
+
+def _is_among(attestation: FillAttestation, have: Mapping[str, FillAttestation]) -> bool:
+    known = have.get(attestation.attester)
+    return known is not None and known.data_hash == attestation.data_hash
 
 
 class Members(Protocol):
@@ -118,7 +126,7 @@ class AttestationCollector:
         return [
             attestation
             for attestation in found
-            if attestation.attester not in have.get(Bytes32(bytes.fromhex(attestation.output_hash[2:])), {})
+            if not _is_among(attestation, have.get(Bytes32(bytes.fromhex(attestation.output_hash[2:])), {}))
         ]
 
     def _lacks(self, order: Order, fill: Fill, have: Collected) -> bool:
@@ -136,13 +144,14 @@ class AttestationCollector:
             timestamp=fill.time,
         )
         try:
-            attestation = await self._attesters.attest(index, request)
+            answer = await self._attesters.attest(index, request)
         except MeshError as error:
             if error.reason != ErrorReason.ERROR_REASON_NOT_PROVEN:
                 log.warning("attester_did_not_sign", attester=index, reason=ErrorReason.Name(error.reason))
             return None
-        if not signed_rightly(attestation, intent_id, order, fill):
-            log.error("attester_answered_wrongly", attester=index, claimed=attestation.attester)
+        attestation = checked(answer, intent_id, order, fill)
+        if attestation is None:
+            log.error("attester_answered_wrongly", attester=index, claimed=answer.attester[:_MOST_SHOWN])
             return None
         return attestation if await self._is_known(order, attestation) else None
 
@@ -159,20 +168,35 @@ class AttestationCollector:
         return known
 
 
-def signed_rightly(attestation: FillAttestation, intent_id: IntentId, order: Order, fill: Fill) -> bool:
-    """Whether the attestation is the named attester's signature of exactly this fill."""
+def checked(answer: FillAttestation, intent_id: IntentId, order: Order, fill: Fill) -> FillAttestation | None:
+    """The attestation, if the answer is the named attester's signature of exactly this fill.
+
+    In our own words: nothing of the answer is kept but the attester, the signature and its time, since whatever else
+    stands in it would be shown to solvers as it came. 65 bytes, which is all that the oracle takes.
+    """
     output = order.outputs[fill.output_index]
+    data_hash = fill_data_hash(intent_id, output, fill.solver, fill.time)
     digest = fill_attestation_digest(
-        order.origin_chain_id,
-        order.input_oracle,
-        output.chain_id,
-        output.oracle,
-        output.settler,
-        fill_data_hash(intent_id, output, fill.solver, fill.time),
+        order.origin_chain_id, order.input_oracle, output.chain_id, output.oracle, output.settler, data_hash
     )
-    if attestation.output_hash != "0x" + output_hash(output).hex():
-        return False
+    if len(answer.signature) != SIGNATURE_BYTES:
+        return None
     try:
-        return recover(digest, attestation.signature) == parse_address(attestation.attester)
+        attester = parse_address(answer.attester)
+        if recover(digest, answer.signature) != attester:
+            return None
     except (MeshError, ValueError):
-        return False
+        return None
+    return FillAttestation(
+        intent_id=format_intent_id(intent_id),
+        output_hash="0x" + output_hash(output).hex(),
+        remote_chain_id=output.chain_id,
+        remote_oracle=format_address(output.oracle),
+        application=format_address(output.settler),
+        data_hash="0x" + data_hash.hex(),
+        attester=format_address(attester),
+        signature=answer.signature,
+        create_time=answer.create_time,
+        solver="0x" + fill.solver.hex(),
+        timestamp=fill.time,
+    )

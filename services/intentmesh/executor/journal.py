@@ -121,7 +121,7 @@ class Journal:
         return Work(work.claim, row, work.order, remembered, award or work.award, known, work.attestations)
 
     async def save_attestations(self, work: Work, found: Sequence[FillAttestation]) -> Work:
-        """Keeps signatures that prove fills; the first of an attester over an output stays. Raises ClaimLost."""
+        """Keeps signatures that prove fills; the newest of an attester over an output stays. Raises ClaimLost."""
         if not found:
             return work
         async with self._pool.acquire() as conn, conn.transaction():

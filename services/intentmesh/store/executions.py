@@ -236,7 +236,7 @@ async def list_transactions_of(
 async def save_attestation(
     conn: Connection, intent_id: IntentId, output_hash: Bytes32, attester: Address, attestation: FillAttestation
 ) -> None:
-    """Store what an attester signed; the first signature of an attester over an output stays."""
+    """Store what an attester signed, instead of what it has signed over the same output before."""
     await conn.execute(_SQL["save_attestation"], intent_id, output_hash, attester, attestation.SerializeToString())
 
 

@@ -102,6 +102,10 @@ class Inclusion:
                     if await self._is_lost():
                         await self._give_up()
                         return None
+                elif self._is_over() and self._lineage[-1].purpose is Purpose.CALL:
+                    # It may never have left: what is late is not sent again.
+                    if self._is_stuck():
+                        await self._replace()
                 elif first or await self._is_forgotten():
                     await self._send_again()
                 elif self._is_stuck():

@@ -139,15 +139,15 @@ class Ledger:
             note,
         )
 
-    async def raw_of_nonce(self, connection: Connection, nonce: int) -> bytes | None:
+    async def holder_of_nonce(self, connection: Connection, nonce: int) -> Attempt | None:
         """The transaction that holds a nonce: the included one, else the newest. None: nobody holds it."""
-        raw: bytes | None = await connection.fetchval(
-            "SELECT raw FROM transactions.attempts WHERE (chain_id, signer, nonce) = ($1, $2, $3)"
+        row = await connection.fetchrow(
+            f"SELECT {_ATTEMPT_COLUMNS} FROM transactions.attempts WHERE (chain_id, signer, nonce) = ($1, $2, $3)"
             " AND state <> 'REJECTED' ORDER BY state IN ('CONFIRMED', 'REVERTED') DESC, attempt DESC LIMIT 1",
             *self._owner,
             nonce,
         )
-        return raw
+        return None if row is None else _attempt(row)
 
     # --- nonces ---
 

@@ -219,19 +219,31 @@ class TransactionSender:
         """The nonce for a new transaction: never below what was handed out, unless nobody holds that nonce any more.
 
         Transactions that the chain lost (a restarted pool, a reorganisation) are sent again on the way, since nothing
-        behind them could ever be included.
+        behind them could ever be included. A call whose deadline has passed is not: its request is taken up, which
+        gives the nonce to a transfer to oneself.
         """
         handed_out = await self._ledger.next_nonce(connection)
         pending = await self._client.nonce(self._signer.address, "pending")
         for nonce in range(pending, handed_out):
-            raw = await self._ledger.raw_of_nonce(connection, nonce)
-            if raw is None:
+            holder = await self._ledger.holder_of_nonce(connection, nonce)
+            if holder is None:
                 return nonce
+            if late := await self._late_request(connection, holder):
+                if late.key not in self._running:
+                    self._start(late)
+                continue
             try:
-                await self._client.send_raw(raw)
+                await self._client.send_raw(holder.raw)
             except ChainUnavailable as error:
                 _log.warning("lost_transaction_not_taken", nonce=nonce, cause=error.cause)
         return max(pending, handed_out)
+
+    async def _late_request(self, connection: Connection, attempt: Attempt) -> TransactionRequest | None:
+        """What the attempt is for, where it is a call that has not been included and whose deadline has passed."""
+        if attempt.purpose is not Purpose.CALL or attempt.state in (AttemptState.CONFIRMED, AttemptState.REVERTED):
+            return None
+        request = await self._ledger.request(connection, attempt.key)
+        return request if request is not None and self._is_over(request) else None
 
     async def _write_down(
         self, connection: Connection, request: TransactionRequest, nonce: int, gas_limit: int, price: Price

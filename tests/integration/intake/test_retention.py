@@ -14,7 +14,7 @@ import pytest
 from intentmesh.domain.types import IntentId, format_intent_id
 from intentmesh.embedded.postgres import Dsn
 from intentmesh.intake import retention as module
-from intentmesh.intake.retention import DAY_SECONDS, Retention, RetentionSettings
+from intentmesh.intake.retention import Retention, RetentionSettings
 from intentmesh.intake.settings import IntakeSettings
 from intentmesh.store import events, executions, retention, solvers
 from intentmesh.store.migrations import MESH, migrate, read_migrations

@@ -156,12 +156,12 @@ async def test_awards_and_attestations__stored__are_read_back_in_order(pool: Poo
             )
             await executions.add_award(conn, award)
         await executions.set_award_state(conn, row.intent_id, 1, "RELEASED")
-        for attester in (high, low, low):
-            await executions.save_attestation(conn, row.intent_id, output, attester, FillAttestation())
+        for attester, time in ((high, 1), (low, 1), (low, 2)):
+            await executions.save_attestation(conn, row.intent_id, output, attester, FillAttestation(timestamp=time))
         awards = await executions.list_awards(conn, row.intent_id)
         attestations = await executions.list_attestations(conn, row.intent_id)
     assert [(a.award_number, a.quote.quote_id, a.state) for a in awards] == [(1, "1", "RELEASED"), (2, "2", "STANDING")]
-    assert [a.attester for a in attestations] == [low, high]
+    assert [(a.attester, a.attestation.timestamp) for a in attestations] == [(low, 2), (high, 1)]
 
 
 async def test_upsert_transaction__known_better__replaces_and_sums(pool: Pool) -> None:

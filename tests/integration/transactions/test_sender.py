@@ -202,6 +202,30 @@ async def test_recover__killed_between_ledger_and_broadcast__the_same_raw_transa
     assert await bench.received() == 5
 
 
+@pytest.mark.parametrize("taken_up_by", ["itself", "recovery", "another"])
+async def test_killed_before_the_broadcast__deadline_has_passed__is_not_sent_any_more(
+    bench: Bench, taken_up_by: str
+) -> None:
+    request = bench.transfer("one", 5, time.time() + 1)
+    async with DyingClient(bench.config) as dying:
+        sender = bench.sender(client=dying)
+        call = asyncio.create_task(sender.execute(request))
+        await bench.until(1)
+        await sender.close()
+        await asyncio.wait([call])
+    await asyncio.sleep(max(0.0, request.deadline - time.time()))
+
+    async with running(bench.sender()) as restarted:
+        if taken_up_by == "another":
+            # Which waits for the nonce before its own.
+            assert (await restarted.execute(bench.transfer("two", 100))).succeeded
+        if taken_up_by == "recovery":
+            assert await restarted.recover() == ["one"]
+        assert await restarted.execute(request) == TransactionResult(None, ResultStatus.EXPIRED)
+    assert await bench.received() == (100 if taken_up_by == "another" else 0)
+    assert [row["purpose"] for row in await bench.attempts() if row["key"] == "one"] == ["CALL", "CANCEL"]
+
+
 async def test_recover__sent_and_killed__already_known_counts_as_sent(bench: Bench) -> None:
     await bench.rpc("evm_setAutomine", False)
     sender = bench.sender()

@@ -6,7 +6,7 @@ from intentmesh.domain.digests import fill_attestation_digest
 from intentmesh.domain.order import fill_data_hash, output_hash
 from intentmesh.domain.signatures import address_of, sign
 from intentmesh.domain.types import Address, ChainId, IntentId, format_address
-from intentmesh.executor.attestation import AttestationCollector, agreeing, enough, needs_attestation, signed_rightly
+from intentmesh.executor.attestation import AttestationCollector, agreeing, checked, enough, needs_attestation
 from intentmesh.v1.attester_service_pb2 import FillAttestation
 
 from tests.unit.executor.orders import fill, order, same_chain_order
@@ -38,18 +38,36 @@ def test_needs_attestation__same_chain_by_the_attested_oracle__needs_it() -> Non
     assert needs_attestation(replace(same_chain_order(), input_oracle=order().input_oracle))
 
 
-def test_signed_rightly__own_signature_of_this_fill__holds() -> None:
-    assert signed_rightly(attestation(), INTENT, order(), fill())
+def test_checked__own_signature_of_this_fill__is_kept() -> None:
+    kept = checked(attestation(), INTENT, order(), fill())
+    assert kept is not None
+    assert (kept.signature, kept.data_hash) == (attestation().signature, attestation().data_hash)
+    assert kept.attester == format_address(address_of(KEYS[0]))
 
 
-def test_signed_rightly__another_fill_or_attester_or_garbage__does_not_hold() -> None:
-    assert not signed_rightly(attestation(time=1), INTENT, order(), fill())
+def test_checked__another_fill_or_attester_or_garbage__is_not() -> None:
+    assert checked(attestation(time=1), INTENT, order(), fill()) is None
     claimed = attestation()
     claimed.attester = format_address(address_of(KEYS[1]))
-    assert not signed_rightly(claimed, INTENT, order(), fill())
+    assert checked(claimed, INTENT, order(), fill()) is None
     broken = attestation()
     broken.signature = b"\x00" * 65
-    assert not signed_rightly(broken, INTENT, order(), fill())
+    assert checked(broken, INTENT, order(), fill()) is None
+
+
+def test_checked__compact_signature__is_not_kept_since_the_oracle_takes_none() -> None:
+    compact = attestation()
+    r, s, v = compact.signature[:32], bytearray(compact.signature[32:64]), compact.signature[64]
+    s[0] |= 0x80 * (v - 27)
+    compact.signature = r + bytes(s)
+    assert checked(compact, INTENT, order(), fill()) is None
+
+
+def test_checked__whatever_else_stands_in_the_answer__is_in_our_words() -> None:
+    odd = attestation()
+    odd.intent_id, odd.data_hash, odd.output_hash = "x" * 5_000_000, odd.data_hash.upper(), "0x"
+    odd.attester = odd.attester.lower()
+    assert checked(odd, INTENT, order(), fill()) == checked(attestation(), INTENT, order(), fill())
 
 
 def test_agreeing__different_statements__are_not_counted_together() -> None:
@@ -96,3 +114,12 @@ async def test_collect__attester_that_the_oracle_does_not_know__its_signature_is
     network: Any = SimpleNamespace(chain=lambda _: SimpleNamespace(attestation_threshold=2))
     found = await AttestationCollector(asked, network, Members()).collect(INTENT, order(), [fill()], {})
     assert {one.attester for one in found} == {format_address(address_of(key)) for key in KEYS[1:]}
+
+
+async def test_collect__what_an_attester_signed_of_another_fill__does_not_stand_in_the_way() -> None:
+    asked: Any = Attesters(KEYS[1:])
+    network: Any = SimpleNamespace(chain=lambda _: SimpleNamespace(attestation_threshold=2))
+    digest = output_hash(order().outputs[0])
+    stale = {digest: {a.attester: a for a in [attestation(KEYS[1], time=1), attestation(KEYS[2])]}}
+    found = await AttestationCollector(asked, network, Members()).collect(INTENT, order(), [fill()], stale)
+    assert [one.attester for one in found] == [format_address(address_of(KEYS[1]))]

@@ -95,8 +95,9 @@ WHERE intent_id = $1;
 SELECT * FROM intent_transactions WHERE intent_id = ANY($1::bytea[]) ORDER BY discovery;
 
 -- name: save_attestation
--- A signature of an attester over a fill; the first one stays.
-INSERT INTO attestations (intent_id, output_hash, attester, payload) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
+-- A signature of an attester over a fill; a newer one takes the place of what it signed before.
+INSERT INTO attestations (intent_id, output_hash, attester, payload) VALUES ($1, $2, $3, $4)
+ON CONFLICT (intent_id, output_hash, attester) DO UPDATE SET payload = excluded.payload;
 
 -- name: list_attestations
 -- Attestations of an intent; by attester within an output, as the oracle wants them.
