@@ -70,9 +70,11 @@ class Alerts:
                 await asyncio.sleep(attempt)
 
     def _remember(self, key: tuple[str, str], now: float) -> None:
-        if len(self._told_at) >= _MOST_REMEMBERED:
-            self._told_at = {k: at for k, at in self._told_at.items() if now - at < self._repeat_seconds}
+        # The newest last; of too many the oldest are forgotten, and told again before their time.
+        self._told_at.pop(key, None)
         self._told_at[key] = now
+        if len(self._told_at) > _MOST_REMEMBERED:
+            del self._told_at[next(iter(self._told_at))]
 
 
 def _payload(alert: Alert, now: float) -> dict[str, object]:

@@ -16,7 +16,7 @@ from intentmesh.domain.types import IntentId, format_intent_id, parse_address
 from intentmesh.intake.cursor import Cursor, cursor_of, token_of
 from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.rpc.access import NO_DELEGATIONS, Delegations, require_sees_intents_of, sees_intents_of
-from intentmesh.rpc.pages import page_size
+from intentmesh.rpc.pages import page_size, what_fits
 from intentmesh.rpc.principals import ANONYMOUS, Principal
 from intentmesh.store import executions, intents
 from intentmesh.store.intents import IntentFilter, PageKey
@@ -30,8 +30,6 @@ from intentmesh.v1.intent_pb2 import Intent
 _NARROWING = ("user", "statuses", "create_time_from")
 _NARROWEST = ("create_time_from", "create_time_to")
 BUSY_RETRY_SECONDS = 1.0
-# Clients refuse messages of more than 4 MiB unless they are told otherwise; one intent has a tenth of it at most.
-MAX_PAGE_BYTES = 3 * 1024 * 1024
 
 
 class Reader:
@@ -119,20 +117,17 @@ def _too_slow(request: ListIntentsRequest) -> DeadlineExceeded:
 async def _shown(
     conn: Connection, rows: Sequence[IntentRow], caller: Principal, delegations: Delegations
 ) -> list[Intent]:
-    """The intents as this caller may see them: the first one, and as many more as go into MAX_PAGE_BYTES."""
+    """The intents as this caller may see them, as many as go into one answer."""
     transactions = await executions.list_transactions_of(conn, [row.intent_id for row in rows])
-    found: list[Intent] = []
-    size = 0
-    for row in rows:
+
+    def shown(row: IntentRow) -> Intent:
         intent = intents.to_proto(row, transactions=transactions.get(row.intent_id, ()))
         if not _may_see_where_it_came_from(row, caller, delegations):
             intent.metadata.ClearField("ip")
             intent.metadata.ClearField("user_agent")
-        size += intent.ByteSize()
-        if found and size > MAX_PAGE_BYTES:
-            break
-        found.append(intent)
-    return found
+        return intent
+
+    return what_fits(map(shown, rows))
 
 
 def _may_see_where_it_came_from(row: IntentRow, caller: Principal, delegations: Delegations) -> bool:

@@ -4,18 +4,37 @@ import base64
 import binascii
 import hashlib
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from intentmesh.domain.errors import InvalidArgument
 from intentmesh.v1.error_pb2 import ErrorReason
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
+# Clients refuse messages of more than 4 MiB unless they are told otherwise; no item has more than a tenth of it.
+MAX_PAGE_BYTES = 3 * 1024 * 1024
+
+Item = TypeVar("Item", bound=Message)
 
 
 def page_size(asked: int) -> int:
     """Items of a page: 0 asks for the default, more than the maximum gets the maximum."""
     return min(asked, MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
+
+
+def what_fits(messages: Iterable[Item]) -> list[Item]:
+    """The first message, and as many more as go into MAX_PAGE_BYTES. Takes no more of them than it needs."""
+    found: list[Item] = []
+    size = 0
+    for message in messages:
+        size += message.ByteSize()
+        if found and size > MAX_PAGE_BYTES:
+            break
+        found.append(message)
+    return found
 
 
 def encode_page_token(query: str, position: str | int) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from intentmesh.domain.convert import order_from_proto
+from intentmesh.domain.convert import order_from_proto, order_to_proto
 from intentmesh.domain.errors import AlreadyExists, NotFound
 from intentmesh.domain.order import Order
 from intentmesh.domain.types import parse_intent_id
@@ -87,7 +87,8 @@ class AuctionHouse:
         # Benched solvers are probed by auctions only, whose answers are recorded.
         candidates = [self._roster.candidate(row, now) for row in rows if not breaker_of(row).is_half_open(now)]
         asked, passed_over = divide(order, candidates, self._admission(now, ()))
-        ask = QuoteRequest(order=request.draft)
+        # Made anew: what is in a draft beside the order is not for solvers.
+        ask = QuoteRequest(order=order_to_proto(order))
         competition = await self._compete(order, asked, passed_over, ask, request.min_quotes)
         return [quotes.quote_of(scored) for scored in competition.ranking.ranked]
 

@@ -17,6 +17,9 @@ from intentmesh.v1.auction_pb2 import Participation, Quote, QuoteOutcome
 MAX_QUOTE_ID_CHARACTERS = 128
 _MAX_TIME_SECONDS = 253_402_300_799  # the last second that a proto Timestamp may hold
 
+# Anybody may register, and is passed over until somebody approves: a crowd must not make every record large.
+MAX_PASSED_OVER = 100
+
 
 def offer_from(answer: Answer) -> UnscoredOffer | str:
     """The offer in an answer, or the rule it breaks. The solver is the one that was asked, whatever the quote says."""
@@ -79,7 +82,10 @@ def participations(
     answers: Sequence[Answer],
     passed_over: Sequence[NotEligible],
 ) -> list[Participation]:
-    """Everybody's part: the ranked by rank, then those whose answer was no offer, then those who were not asked."""
+    """Everybody's part: the ranked by rank, then those whose answer was no offer, then those who were not asked.
+
+    Of the last as many as MAX_PASSED_OVER; they come as the roster does, those that are approved first.
+    """
     latency = {answer.candidate.solver_id: answer.latency_ms for answer in answers}
     return [
         *(_ranked(scored, first=index == 0, latency=latency) for index, scored in enumerate(ranked)),
@@ -92,7 +98,7 @@ def participations(
                 outcome=QuoteOutcome.QUOTE_OUTCOME_NOT_ELIGIBLE,
                 message=n.message,
             )
-            for n in passed_over
+            for n in passed_over[:MAX_PASSED_OVER]
         ),
     ]
 

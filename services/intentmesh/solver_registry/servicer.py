@@ -7,7 +7,7 @@ from typing import Any
 from intentmesh.domain.errors import NotFound
 from intentmesh.domain.types import parse_intent_id
 from intentmesh.rpc.access import require
-from intentmesh.rpc.pages import decode_page_token, encode_page_token, page_size
+from intentmesh.rpc.pages import decode_page_token, encode_page_token, page_size, what_fits
 from intentmesh.rpc.principals import PrincipalKind
 from intentmesh.solver_registry.auctions import AuctionHouse
 from intentmesh.solver_registry.outcomes import Outcomes
@@ -70,10 +70,11 @@ class SolverRegistryServicer(SolverRegistryServiceServicer):
         size = page_size(request.page_size)
         async with self._pool.acquire() as conn:
             rows = await store.list_solvers(conn, after, size + 1)
-        more = len(rows) > size
+        shown = what_fits(map(self._message, rows[:size]))
+        more = len(rows) > len(shown)
         return pb.ListSolversResponse(
-            solvers=[self._message(row) for row in rows[:size]],
-            next_page_token=encode_page_token(query, rows[size - 1].solver_id) if more else "",
+            solvers=shown,
+            next_page_token=encode_page_token(query, rows[len(shown) - 1].solver_id) if more else "",
         )
 
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatResponse:
@@ -107,10 +108,11 @@ class SolverRegistryServicer(SolverRegistryServiceServicer):
         size = page_size(request.page_size)
         async with self._pool.acquire() as conn:
             rows = await store.list_auctions(conn, intent_id, before, size + 1)
-        more = len(rows) > size
+        shown = what_fits(Auction.FromString(row.payload) for row in rows[:size])
+        more = len(rows) > len(shown)
         return pb.ListAuctionsResponse(
-            auctions=[Auction.FromString(row.payload) for row in rows[:size]],
-            next_page_token=encode_page_token(query, rows[size - 1].round) if more else "",
+            auctions=shown,
+            next_page_token=encode_page_token(query, rows[len(shown) - 1].round) if more else "",
         )
 
     async def ReportOutcome(self, request: pb.ReportOutcomeRequest, context: Any) -> pb.ReportOutcomeResponse:

@@ -66,7 +66,7 @@ async def build(settings: StatusSettings) -> AsyncIterator[Service]:
             shared=shared,
         )
         streams = Streams(_limits(settings), Random())  # noqa: S311 - spreads reconnects, guards nothing
-        watched = Watched(pool)
+        watched = Watched(pool, most=settings.max_watched_ids)
         access = Access(anonymous_lists=settings.anonymous_lists, delegations=delegations_of(settings.delegations))
         budgets = Budgets(LeasedTokens(valkey), settings.limits(), settings.service_limits())
         servicer = StatusServicer(Statuses(pool, memory, shared), hub, feed, streams, watched, access, budgets)

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from intentmesh.domain.errors import OutOfRange
+from intentmesh.domain.types import IntentId
 from intentmesh.status import metrics
 from intentmesh.status.told import Told, age_seconds, told
 from intentmesh.store import events
@@ -16,6 +17,8 @@ from intentmesh.store.pool import Pool
 from intentmesh.v1.event_pb2 import IntentEvent
 
 PAGE_EVENTS = 1_000
+# Of the pool's connections, which those who stamp, follow and answer need as well.
+REPLAYS_AT_A_TIME = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,14 @@ class Placed:
 
     position: int
     event: Told
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events in their order; up to position `upto` none of those that were asked for is missing."""
+
+    events: list[Placed]
+    upto: int
 
 
 class Stretch:
@@ -79,6 +90,7 @@ class Feed:
         self._poll_seconds = poll_seconds
         self._listeners: set[asyncio.Event] = set()
         self._look_now = asyncio.Event()
+        self._replays = asyncio.Semaphore(REPLAYS_AT_A_TIME)
         self._epoch = UUID(int=0)
         self._stretch = Stretch(0, max_events, max_bytes)
 
@@ -105,21 +117,27 @@ class Feed:
         finally:
             self._listeners.discard(listener)
 
-    async def read(self, after: int, limit: int) -> list[Placed]:
-        """Up to `limit` events after a position, from memory or the store.
+    async def read(self, after: int, limit: int, of: Sequence[IntentId] = ()) -> Page:
+        """Up to `limit` events after a position, from memory or the store; from there only those of `of`, if given.
 
         Raises OutOfRange (POSITION_TOO_OLD) when what follows the position is no longer held.
         """
         kept = self._stretch.read(after, limit)
         if kept is not None:
-            return kept
-        async with self._pool.acquire() as conn:
-            page = await events.read_feed(conn, after, limit)
+            return Page(kept, kept[-1].position if kept else after)
+        async with self._replays, self._pool.acquire() as conn:
+            if of:
+                last = (await events.feed_state(conn)).last_position
+                page = await events.read_feed_of(conn, of, after, last, limit)
+                upto = page[-1].position if len(page) == limit else last
+            else:
+                page = await events.read_feed(conn, after, limit)
+                upto = page[-1].position if page else after
             # In this sequence: had retention removed something before the page was read, it shows now.
             state = await events.feed_state(conn)
         require_held(after, state)
         metrics.REPLAYED_EVENTS.labels("WatchIntents").inc(len(page))
-        return [Placed(entry.position, told(entry.payload)) for entry in page]
+        return Page([Placed(entry.position, told(entry.payload)) for entry in page], upto)
 
     def look(self) -> None:
         """There may be news."""

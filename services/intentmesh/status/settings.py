@@ -6,6 +6,7 @@ from intentmesh.rpc.access import KnownDelegations
 from intentmesh.rpc.leases import Limit
 from intentmesh.rpc.settings import ServiceSettings
 from intentmesh.status.budgets import Limits
+from intentmesh.status.watched import MOST_NAMED
 
 _LIMITS = Limits()
 
@@ -27,6 +28,8 @@ class StatusSettings(ServiceSettings):
     service_watches_per_minute: int = Field(600_000, ge=1)
 
     max_streams: int = Field(20_000, gt=0)
+    max_watched_ids: int = Field(MOST_NAMED, ge=1_000)
+    """Intents that streams name, each counted once for each of them."""
     heartbeat_seconds: float = Field(10.0, gt=0, lt=15)
     """A silent stream gets a message this often; the protos promise one within 15 s."""
     write_timeout_seconds: float = Field(10.0, gt=0)

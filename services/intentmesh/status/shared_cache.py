@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 KEPT_MS = 30_000
 PAUSE_SECONDS = 1.0
+# A cache that takes longer than the store is none.
+TIMEOUT_SECONDS = 0.25
 MAX_PENDING = 10_000
 # Twenty digits of the sequence, one of `is_over`, the payload.
 _DIGITS = 20
@@ -80,15 +82,19 @@ class SharedCache:
             if asyncio.iscoroutine(command):
                 command.close()
             return None
+        if self._failing:
+            # One tries whether it is back; the others do without meanwhile.
+            self._silent_until = loop.time() + PAUSE_SECONDS
         try:
-            result = await command
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                result = await command
         except (RedisError, OSError, TimeoutError) as error:
             self._silent_until = loop.time() + PAUSE_SECONDS
             if not self._failing:
                 log.warning("shared_cache_failing", error=repr(error))
             self._failing = True
             return None
-        self._failing = False
+        self._failing, self._silent_until = False, 0.0
         return result
 
 

@@ -24,9 +24,8 @@ async def watch_intent(
         cursor = after
         if _has_told_all(history.at(cursor), end):
             return
-        if history.newest == cursor:
-            # Tells the client that the watch stands.
-            await stream.write(HEARTBEAT, _place(cursor))
+        # Tells the client that the watch stands; small, so that what opens the answer never waits behind what is large.
+        await stream.write(HEARTBEAT, _place(cursor))
         while True:
             stream.wake.clear()
             batch = _until_end(await hub.read(history, cursor, stream.limits.message_events), end)

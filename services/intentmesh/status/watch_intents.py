@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from intentmesh.domain.errors import FailedPrecondition, InvalidArgument, MeshError
+from intentmesh.domain.types import parse_intent_id
 from intentmesh.rpc.errors import reason_name
 from intentmesh.status import metrics
-from intentmesh.status.feed import Feed, Placed, require_held
+from intentmesh.status.feed import Feed, Page, require_held
 from intentmesh.status.filters import WatchFilter
 from intentmesh.status.streams import Stream, Streams
 from intentmesh.status.tokens import ResumeToken
@@ -41,12 +42,14 @@ async def watch_intents(
         cursor = await _start(feed, wanted, resume_token, from_start=from_start)
         # At once, so that the client has a token and knows that the watch stands.
         await _bookmark(stream, cursor)
+        ids = tuple(map(parse_intent_id, wanted.intent_ids))
         while True:
             stream.wake.clear()
             if feed.epoch != cursor.epoch:
                 raise _epoch_changed()
-            read = await feed.read(cursor.position, stream.limits.message_events)
+            read = await feed.read(cursor.position, stream.limits.message_events, ids)
             page = _within_bytes(read, stream.limits.message_bytes)
+            is_behind = page.upto != cursor.position
             await _send(stream, cursor, page, wanted)
             if stream.must_close:
                 if cursor.told_position != cursor.position:
@@ -54,7 +57,7 @@ async def watch_intents(
                 raise streams.closed(cursor.place)
             if stream.heartbeat_due:
                 await _bookmark(stream, cursor)
-            if not page:
+            if not is_behind:
                 await stream.wait()
 
 
@@ -79,13 +82,11 @@ async def _start(feed: Feed, wanted: WatchFilter, resume_token: str, *, from_sta
     return _Cursor(token.epoch, fingerprint, token.position)
 
 
-async def _send(stream: Stream, cursor: _Cursor, page: list[Placed], wanted: WatchFilter) -> None:
+async def _send(stream: Stream, cursor: _Cursor, page: Page, wanted: WatchFilter) -> None:
     """Move the cursor over a page and send what matches; the token covers what did not match, too."""
-    if not page:
-        return
     before = cursor.place
-    frames = [placed.event.frame for placed in page if wanted.wants(placed.event)]
-    cursor.position = page[-1].position
+    frames = [placed.event.frame for placed in page.events if wanted.wants(placed.event)]
+    cursor.position = page.upto
     if frames:
         await stream.write(with_token(frames, cursor.token), before, len(frames))
         cursor.told_position = cursor.position
@@ -96,13 +97,13 @@ async def _bookmark(stream: Stream, cursor: _Cursor) -> None:
     cursor.told_position = cursor.position
 
 
-def _within_bytes(page: list[Placed], limit: int) -> list[Placed]:
+def _within_bytes(page: Page, limit: int) -> Page:
     """At least one event, however large."""
     size = 0
-    for count, placed in enumerate(page):
+    for count, placed in enumerate(page.events):
         size += len(placed.event.frame)
         if size > limit and count:
-            return page[:count]
+            return Page(page.events[:count], page.events[count - 1].position)
     return page
 
 

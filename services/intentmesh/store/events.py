@@ -79,6 +79,14 @@ async def read_feed(conn: Connection, after_position: int, limit: int) -> list[F
     return [FeedEntry(r["feed_position"], r["payload"]) for r in records]
 
 
+async def read_feed_of(
+    conn: Connection, ids: Sequence[IntentId], after_position: int, last_position: int, limit: int
+) -> list[FeedEntry]:
+    """What the feed tells of some intents between two positions, the last one included."""
+    records = await conn.fetch(_SQL["read_feed_of"], ids, after_position, last_position, limit)
+    return [FeedEntry(r["feed_position"], r["payload"]) for r in records]
+
+
 async def feed_state(conn: Connection) -> FeedState:
     """Epoch and bounds of the feed."""
     record = await conn.fetchrow(_SQL["feed_state"])

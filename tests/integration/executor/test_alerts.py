@@ -1,8 +1,11 @@
 import asyncio
 from typing import Any
 
+import pytest
 from aiohttp import web
+from intentmesh.executor import alerts as module
 from intentmesh.executor.alerts import Alert, Alerts
+from structlog.testing import capture_logs
 
 REPEAT_SECONDS = 100.0
 ALERT = Alert("RefundDue", "0x11", "The order expired.")
@@ -51,3 +54,12 @@ async def test_alerts__nobody_sends__raising_neither_waits_nor_fails() -> None:
     alerts = Alerts("http://127.0.0.1:9/", REPEAT_SECONDS, lambda: 0.0)
     for number in range(1_000):
         alerts.raise_alert(Alert("RefundDue", str(number), "again"))
+
+
+def test_alerts__of_more_than_are_remembered__the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_REMEMBERED", 100)
+    alerts = Alerts("", REPEAT_SECONDS, lambda: 0.0)
+    with capture_logs() as lines:
+        for number in (*range(150), 149, 50, 49):
+            alerts.raise_alert(Alert("RefundDue", str(number), ""))
+    assert [line["subject"] for line in lines[150:]] == ["49"]

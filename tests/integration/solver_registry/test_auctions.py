@@ -8,8 +8,10 @@ import asyncpg
 import grpc
 import pytest
 from intentmesh.rpc.errors import mesh_error_from_rpc
+from intentmesh.solver_registry.quotes import MAX_PASSED_OVER
 from intentmesh.v1 import solver_registry_service_pb2 as pb
-from intentmesh.v1.auction_pb2 import Auction, QuoteOutcome
+from intentmesh.v1 import solver_registry_service_pb2_grpc as pb_grpc
+from intentmesh.v1.auction_pb2 import Auction, Participation, QuoteOutcome
 from intentmesh.v1.error_pb2 import ErrorReason
 
 from tests.integration.solver_registry.fakes import (
@@ -214,6 +216,21 @@ async def test_breaker__five_silent_auctions__bench_then_one_probe_brings_back(f
         assert outcomes(auction) == {solver.solver_id: "WON"}
 
 
+async def test_breaker__benched__registering_again_ends_no_bench_and_a_replay_changes_no_name(
+    fresh_database: str,
+) -> None:
+    async with registry(fresh_database, quote_timeout_seconds=0.05) as mesh:
+        solver = await mesh.solver(hanging)
+        for number in range(1, 6):
+            await mesh.executor.RunAuction(run_auction(number))
+        request = solver.registration(at=time.time() + 5)
+        request.name = "its own"
+        await mesh.anybody.RegisterSolver(request)
+        request.name = "whoever saw the request"
+        shown = (await mesh.anybody.RegisterSolver(request)).solver
+        assert (shown.state, shown.name) == (pb.SOLVER_STATE_BENCHED, "its own")
+
+
 async def test_breaker__a_failed_probe__benches_for_longer(fresh_database: str) -> None:
     async with registry(fresh_database, quote_timeout_seconds=0.05) as mesh:
         await mesh.solver(hanging)
@@ -293,5 +310,29 @@ async def test_run_auction__crowd_of_strangers_registered__approved_solver_is_st
         await conn.close()
         auction = (await mesh.executor.RunAuction(run_auction())).auction
         assert auction.winner.solver_id == honest.solver_id
+        assert len(auction.participations) <= 1 + MAX_PASSED_OVER
         quotes = await mesh.anybody.RequestQuotes(pb.RequestQuotesRequest(draft=order()))
         assert [quote.solver_id for quote in quotes.quotes] == [honest.solver_id]
+
+
+async def test_list_auctions__large_ones__come_in_pages_that_clients_take(fresh_database: str) -> None:
+    async with registry(fresh_database) as mesh:
+        conn = await asyncpg.connect(fresh_database)
+        intent_id, rounds = bytes(32), range(60)
+        for number in rounds:
+            large = Participation(message="x" * 100_000)
+            auction = Auction(auction_id=f"a:{number}", round=number, participations=[large])
+            await conn.execute(
+                "INSERT INTO auctions (auction_id, intent_id, round, order_hash, payload) VALUES ($1, $2, $3, $4, $5)",
+                *(auction.auction_id, intent_id, number, bytes(32), auction.SerializeToString()),
+            )
+        await conn.close()
+        listed, token, pages = [], "", 0
+        while pages == 0 or token:
+            request = pb.ListAuctionsRequest(intent_id="0x" + intent_id.hex(), page_size=100, page_token=token)
+            async with grpc.aio.insecure_channel(mesh.running.target) as channel:
+                response = await pb_grpc.SolverRegistryServiceStub(channel).ListAuctions(request)
+            listed += [auction.round for auction in response.auctions]
+            token, pages = response.next_page_token, pages + 1
+        assert sorted(listed) == [*rounds]
+        assert pages == 2

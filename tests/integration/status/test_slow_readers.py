@@ -72,3 +72,18 @@ async def test_slow_reader__never_reads_again__does_not_hold_up_the_drain(mesh: 
         await slow.read()
         started = loop.time()
     assert loop.time() - started < 12.0
+
+
+async def test_slow_reader__takes_nothing_from_the_beginning__is_closed_all_the_same(mesh: Mesh) -> None:
+    row = await mesh.store()
+    large = replace(waiting(row.state), message=LARGE)
+    for _ in range(EVENTS):
+        await mesh.change(row.intent_id, large, hint=False)
+    async with mesh.replica(**(SETTINGS | {"max_message_bytes": 262_144})) as stub:
+        slow = Reader(stub.WatchIntent(WatchIntentRequest(intent_id=id_of(row))))
+        # What it is told at first is not read either.
+        await asyncio.sleep(3 * SETTINGS["write_timeout_seconds"])
+        failure = await slow.failure()
+    assert failure.reason == ErrorReason.ERROR_REASON_SLOW_READER
+    assert int(failure.metadata["after_sequence"]) <= len(slow.events) < EVENTS
+    assert slow.sequences == list(range(1, len(slow.events) + 1))

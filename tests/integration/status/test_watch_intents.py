@@ -9,6 +9,7 @@ from intentmesh.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from intentmesh.status.metrics import REPLAYED_EVENTS
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intent_pb2 import IntentStatus
 from intentmesh.v1.status_service_pb2 import WatchIntentsRequest
@@ -186,6 +187,45 @@ async def test_watch_all__without_principal__is_refused_unless_ids_are_named(mes
         await named.until(lambda r: bool(r.events))
         named.call.cancel()
     assert isinstance(failure, Unauthenticated)
+
+
+async def test_watch_named__from_the_start_of_a_long_feed__reads_what_is_of_them_alone(mesh: Mesh) -> None:
+    named = await mesh.store()
+    others = [await mesh.store(hint=False) for _ in range(40)]
+    for row in others:
+        await mesh.change(row.intent_id, hint=False)
+    await mesh.change(named.intent_id)
+    replayed = REPLAYED_EVENTS.labels("WatchIntents")
+    before = replayed._value.get()
+    # Nothing of it is in this replica's memory.
+    async with mesh.replica(max_message_events=1) as stub:
+        wanted = WatchIntentsRequest(intent_ids=[id_of(named), "0x" + "ee" * 32], from_start=True)
+        reader = await Reader(stub.WatchIntents(wanted)).until(lambda r: len(r.events) == 2)
+        assert replayed._value.get() - before <= 2
+        # What comes then comes as to everybody.
+        await mesh.change(others[0].intent_id)
+        await mesh.change(named.intent_id)
+        await reader.until(lambda r: len(r.events) == 3)
+        resumed = Reader(
+            stub.WatchIntents(WatchIntentsRequest(intent_ids=wanted.intent_ids, resume_token=reader.token))
+        )
+        await mesh.change(named.intent_id)
+        await resumed.until(lambda r: len(r.events) == 1)
+        reader.call.cancel()
+        resumed.call.cancel()
+    assert reader.seen == [(id_of(named), sequence) for sequence in (1, 2, 3)]
+    assert resumed.seen == [(id_of(named), 4)]
+
+
+async def test_watch_named__more_intents_than_a_server_remembers__is_refused_and_told_to_wait(mesh: Mesh) -> None:
+    ids = [f"0x{number:064x}" for number in range(600)]
+    async with mesh.replica(max_watched_ids=1_000) as stub:
+        first = Reader(stub.WatchIntents(WatchIntentsRequest(intent_ids=ids)))
+        assert await first.read()
+        failure = await Reader(stub.WatchIntents(WatchIntentsRequest(intent_ids=ids))).failure()
+        first.call.cancel()
+    assert failure.reason == ErrorReason.ERROR_REASON_OVERLOADED
+    assert failure.retry_after is not None
 
 
 async def test_watch_all__too_many_streams__is_refused_and_told_to_wait(mesh: Mesh) -> None:

@@ -41,6 +41,12 @@ WHERE e.event_id = ready.event_id;
 -- The feed after a position.
 SELECT feed_position, payload FROM intent_events WHERE feed_position > $1 ORDER BY feed_position LIMIT $2;
 
+-- name: read_feed_of
+-- What the feed tells of some intents between two positions, the second one included.
+SELECT feed_position, payload FROM intent_events
+WHERE intent_id = ANY($1::bytea[]) AND feed_position > $2 AND feed_position <= $3
+ORDER BY feed_position LIMIT $4;
+
 -- name: feed_state
 -- Epoch and bounds of the feed.
 SELECT epoch, first_position, last_position FROM feed;

@@ -1,17 +1,15 @@
 -- name: upsert_solver
--- Registers a solver, or replaces what its newest signature says. A signature older than the newest changes nothing.
+-- Registers a solver, or replaces what its newest signature says. A signature older than the newest changes nothing, and
+-- the newest one shown again only says that the solver lives: its name is not signed, and a replay ends no bench.
 INSERT INTO solvers (solver_id, address, endpoint, name, signed_time, capabilities)
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (solver_id) DO UPDATE
 SET endpoint = EXCLUDED.endpoint,
-    name = EXCLUDED.name,
+    name = CASE WHEN solvers.signed_time < EXCLUDED.signed_time THEN EXCLUDED.name ELSE solvers.name END,
     signed_time = EXCLUDED.signed_time,
     capabilities = EXCLUDED.capabilities,
     heartbeat_at = now(),
-    deregistered_at = NULL,
-    failures = 0,
-    trips = 0,
-    benched_until = NULL
+    deregistered_at = NULL
 WHERE solvers.signed_time < EXCLUDED.signed_time
    OR (solvers.signed_time = EXCLUDED.signed_time AND solvers.endpoint = EXCLUDED.endpoint
        AND solvers.deregistered_at IS NULL)
