@@ -150,8 +150,12 @@ class TransactionSender:
 
     async def _begin(self, request: TransactionRequest) -> list[Attempt] | TransactionResult:
         """The first attempt, given to a node; or the result when it cannot come to one."""
+        trouble: Exception | None = None
         while True:
             if self._is_over(request):
+                # A rest may last longer than it should.
+                if trouble is not None:
+                    raise trouble
                 return TransactionResult(None, ResultStatus.EXPIRED)
             try:
                 gas_limit = await self._simulate(request)
@@ -159,17 +163,17 @@ class TransactionSender:
                 if await self._can_pay(request, gas_limit, price):
                     async with self._turn:
                         return await self._plan_and_send(request, gas_limit, price)
-                await self._rest(request, SignerOutOfFunds("the signer cannot pay for gas"))
+                trouble = await self._rest(request, SignerOutOfFunds("the signer cannot pay for gas"))
             except Reverted as revert:
                 _log.info("transaction_would_revert", key=request.key, revert=revert.name, rule=classify(revert).value)
                 return TransactionResult(None, ResultStatus.REJECTED, revert=revert.name)
             except LeaseTaken:
-                await self._rest(request, SignerBusy("another process sends for this signer"))
+                trouble = await self._rest(request, SignerBusy("another process sends for this signer"))
                 # Which may be sending just this.
                 if standing := await self._take_up(request):
                     return standing
             except ChainUnavailable as error:
-                await self._rest(request, self._judge(error))
+                trouble = await self._rest(request, self._judge(error))
 
     def _judge(self, error: ChainUnavailable) -> Exception:
         """What to tell if the deadline passes while the trouble lasts. Raises it when no waiting helps."""
@@ -280,12 +284,13 @@ class TransactionSender:
     def _is_over(self, request: TransactionRequest) -> bool:
         return request.deadline is not None and self._clock() >= request.deadline
 
-    async def _rest(self, request: TransactionRequest, reason: Exception) -> None:
-        """Waits a little. Raises `reason` when the deadline would pass meanwhile."""
+    async def _rest(self, request: TransactionRequest, reason: Exception) -> Exception:
+        """Waits a little, and returns `reason`. Raises it when the deadline would pass meanwhile."""
         pause = self._settings.recheck_seconds
         if request.deadline is not None and self._clock() + pause >= request.deadline:
             raise reason
         await self._sleep(pause)
+        return reason
 
     def _pause(self, why: str) -> None:
         if self._paused is None:

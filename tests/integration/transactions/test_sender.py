@@ -428,6 +428,20 @@ async def test_lease__another_process_sends_for_the_signer__one_at_a_time(bench:
         assert (await second.execute(bench.transfer("two"))).succeeded
 
 
+async def test_lease__held_by_another_while_the_deadline_passes_in_a_rest__is_told_as_that(bench: Bench) -> None:
+    now = time.time()
+
+    async def rest_for_too_long(_: float) -> None:
+        nonlocal now
+        now += 60
+
+    late = TransactionSender(bench.pool, bench.client, SIGNER, QUICK, clock=lambda: now, sleep=rest_for_too_long)
+    async with running(bench.sender()) as first, running(late):
+        await first.execute(bench.transfer("one"))
+        with pytest.raises(SignerBusy):
+            await late.execute(bench.transfer("two", deadline=now + 2 * QUICK.recheck_seconds))
+
+
 async def test_ledger__a_final_row__never_changes(bench: Bench) -> None:
     async with running(bench.sender()) as sender:
         await sender.execute(bench.transfer("one"))
