@@ -10,6 +10,7 @@ from intentmesh.domain.errors import (
     Unavailable,
 )
 from intentmesh.status.metrics import REPLAYED_EVENTS
+from intentmesh.store import events
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intent_pb2 import IntentStatus
 from intentmesh.v1.status_service_pb2 import WatchIntentsRequest
@@ -195,9 +196,11 @@ async def test_watch_named__from_the_start_of_a_long_feed__reads_what_is_of_them
     for row in others:
         await mesh.change(row.intent_id, hint=False)
     await mesh.change(named.intent_id)
+    # Before there is a replica, or all of it would come into its memory as it is stamped.
+    async with mesh.pool.acquire() as conn, conn.transaction():
+        await events.stamp_feed(conn, 10_000)
     replayed = REPLAYED_EVENTS.labels("WatchIntents")
     before = replayed._value.get()
-    # Nothing of it is in this replica's memory.
     async with mesh.replica(max_message_events=1) as stub:
         wanted = WatchIntentsRequest(intent_ids=[id_of(named), "0x" + "ee" * 32], from_start=True)
         reader = await Reader(stub.WatchIntents(wanted)).until(lambda r: len(r.events) == 2)
