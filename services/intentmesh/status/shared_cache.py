@@ -1,5 +1,8 @@
 """The level in Valkey, shared by all replicas: 30 s, and never going back to an older sequence.
 
+Whoever finds nothing leaves a mark before it reads the store. Changes that are heard of meanwhile take the place of the
+mark, so that what was read before them cannot; and where there is no mark any more, what was read is not kept.
+
 Valkey may be away: reads then find nothing and writes are dropped. For a moment after a failure it is not even asked.
 """
 
@@ -24,11 +27,12 @@ MAX_PENDING = 10_000
 # Twenty digits of the sequence, one of `is_over`, the payload.
 _DIGITS = 20
 _HEAD = _DIGITS + 1
+# Sequences begin with one.
+_MARK = b"%020d0" % 0
 # Compares and writes in one step: a loader that was slow cannot put old over new.
 _RAISE = f"""
 local old = redis.call('GETRANGE', KEYS[1], 0, {_DIGITS - 1})
-if old == '' and ARGV[2] == 'known' then return 0 end
-if old ~= '' and tonumber(old) > tonumber(string.sub(ARGV[1], 1, {_DIGITS})) then return 0 end
+if old == '' or tonumber(old) > tonumber(string.sub(ARGV[1], 1, {_DIGITS})) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', {KEPT_MS})
 return 1
 """
@@ -46,15 +50,16 @@ class SharedCache:
         self._wake = asyncio.Event()
 
     async def get(self, intent_id: IntentId) -> Snapshot | None:
-        """What is kept, or None."""
-        raw = await self._try(self._valkey.get(_key(format_intent_id(intent_id))))
-        if not isinstance(raw, bytes) or len(raw) < _HEAD or not raw[:_HEAD].isdigit():
+        """What is kept, or None: then the next `put` of what is read from now on is kept."""
+        key = _key(format_intent_id(intent_id))
+        raw = await self._try(self._valkey.set(key, _MARK, nx=True, get=True, px=KEPT_MS))
+        if not isinstance(raw, bytes) or len(raw) < _HEAD or not raw[:_HEAD].isdigit() or raw == _MARK:
             return None
         return Snapshot(int(raw[:_DIGITS]), raw[_DIGITS:_HEAD] == b"1", raw[_HEAD:])
 
     async def put(self, intent_id: IntentId, snapshot: Snapshot) -> None:
-        """Keep a snapshot unless a newer one is kept."""
-        await self._try(self._script(keys=[_key(format_intent_id(intent_id))], args=[_encode(snapshot), "any"]))
+        """Keeps what was read after a `get` that found nothing, unless something newer is kept by now."""
+        await self._try(self._script(keys=[_key(format_intent_id(intent_id))], args=[_encode(snapshot)]))
 
     def raise_soon(self, intent_id: str, snapshot: Snapshot) -> None:
         """A change was heard of: `write_behind` renews what is kept; what nobody asked for is not kept."""
@@ -73,7 +78,7 @@ class SharedCache:
     async def _raise_known(self, pending: dict[str, Snapshot]) -> None:
         async with self._valkey.pipeline(transaction=False) as pipe:
             for intent_id, snapshot in pending.items():
-                await self._script(keys=[_key(intent_id)], args=[_encode(snapshot), "known"], client=pipe)
+                await self._script(keys=[_key(intent_id)], args=[_encode(snapshot)], client=pipe)
             await pipe.execute()
 
     async def _try(self, command: "Awaitable[Result]") -> "Result | None":

@@ -1,6 +1,8 @@
 """GetIntentStatus: the nearest level answers, and none of them ever goes back."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -106,6 +108,7 @@ async def test_get_status__valkey_away__is_answered(mesh: Mesh) -> None:
 async def test_shared_cache__slow_loader__cannot_put_old_over_new(mesh: Mesh) -> None:
     async with open_valkey(mesh.valkey_url) as valkey:
         cache = SharedCache(valkey)
+        assert await cache.get(ONE) is None
         await cache.put(ONE, Snapshot(10, False, b"ten"))
         await cache.put(ONE, Snapshot(9, False, b"nine"))
         assert await cache.get(ONE) == Snapshot(10, False, b"ten")
@@ -115,20 +118,48 @@ async def test_shared_cache__slow_loader__cannot_put_old_over_new(mesh: Mesh) ->
         assert 29_000 < await valkey.pttl(key) <= 30_000
 
 
-async def test_shared_cache__change_of_what_nobody_asked_for__is_not_kept(mesh: Mesh) -> None:
+async def test_shared_cache__change_during_the_first_load__is_not_hidden_by_what_was_read_before_it(mesh: Mesh) -> None:
+    async with open_valkey(mesh.valkey_url) as valkey, _writing_behind(SharedCache(valkey)) as cache:
+        assert await cache.get(ONE) is None
+        # The loader reads sequence 1 here, and is slow; somebody hears of the change meanwhile.
+        cache.raise_soon("0x" + ONE.hex(), Snapshot(2, False, b"two"))
+        await eventually(lambda: _holds(cache, ONE, 2))
+        await cache.put(ONE, Snapshot(1, False, b"one"))
+        assert await cache.get(ONE) == Snapshot(2, False, b"two")
+
+
+async def test_shared_cache__load_outlasts_the_wait_for_it__is_not_kept(mesh: Mesh) -> None:
     async with open_valkey(mesh.valkey_url) as valkey:
         cache = SharedCache(valkey)
-        writing = asyncio.create_task(cache.write_behind())
+        assert await cache.get(ONE) is None
+        await valkey.delete("intent:0x" + ONE.hex() + ":status")
+        # Whatever changed since then was told to nobody.
+        await cache.put(ONE, Snapshot(1, False, b"one"))
+        assert await cache.get(ONE) is None
+
+
+async def test_shared_cache__change_of_what_nobody_asked_for__is_not_kept(mesh: Mesh) -> None:
+    async with open_valkey(mesh.valkey_url) as valkey, _writing_behind(SharedCache(valkey)) as cache:
         asked, ignored = "0x" + ONE.hex(), "0x" + "02" * 32
+        assert await cache.get(ONE) is None
         await cache.put(ONE, Snapshot(1, False, b"one"))
         cache.raise_soon(ignored, Snapshot(5, False, b"five"))
         cache.raise_soon(asked, Snapshot(2, False, b"two"))
-
-        async def raised() -> bool:
-            return await cache.get(ONE) == Snapshot(2, False, b"two")
-
-        await eventually(raised)
+        await eventually(lambda: _holds(cache, ONE, 2))
         assert await valkey.exists(f"intent:{ignored}:status") == 0
+
+
+async def _holds(cache: SharedCache, intent_id: IntentId, sequence: int) -> bool:
+    kept = await cache.get(intent_id)
+    return kept is not None and kept.sequence == sequence
+
+
+@asynccontextmanager
+async def _writing_behind(cache: SharedCache) -> AsyncIterator[SharedCache]:
+    writing = asyncio.create_task(cache.write_behind())
+    try:
+        yield cache
+    finally:
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
 

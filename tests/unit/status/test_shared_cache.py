@@ -21,7 +21,7 @@ class _Valkey:
     def register_script(self, _: str) -> None:
         return None
 
-    async def get(self, _: str) -> bytes:
+    async def set(self, *_: object, **__: object) -> bytes:
         self.asked += 1
         if self.hangs:
             await asyncio.Event().wait()
