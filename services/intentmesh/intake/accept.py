@@ -12,8 +12,9 @@ from intentmesh.domain.types import ZERO_ADDRESS, Bytes32, IntentId, format_addr
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.candidate import Admissible
 from intentmesh.intake.findings import Finding, duplicate_nonce, refusal, request_id_reused
-from intentmesh.intake.group_commit import ACCEPTED, ACCEPTED_MESSAGE, Accept, Acceptance, Done, GroupCommit
+from intentmesh.intake.group_commit import ACCEPTED, ACCEPTED_MESSAGE, GroupCommit
 from intentmesh.intake.store_errors import reaching_the_store
+from intentmesh.intake.waiting import Accept, Acceptance, Done
 from intentmesh.rpc.tracing import current_trace_id
 from intentmesh.store import admission, intents
 from intentmesh.store.admission import RequestKey

@@ -17,9 +17,9 @@ from intentmesh.intake.caller import Caller
 from intentmesh.intake.candidate import Admissible, Candidate
 from intentmesh.intake.checks.pipeline import Pipeline
 from intentmesh.intake.findings import Finding, refusal
-from intentmesh.intake.group_commit import Acceptance, Done, Outcome
 from intentmesh.intake.open_orders import OpenOrders, UserOrders, nothing_open
 from intentmesh.intake.rate_limits import RateLimiter
+from intentmesh.intake.waiting import Acceptance, Done, Outcome
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
 

@@ -8,7 +8,7 @@ from prometheus_client import Counter
 
 from intentmesh.domain.errors import FieldViolation, MeshError
 from intentmesh.domain.types import format_intent_id
-from intentmesh.intake.group_commit import Acceptance, Outcome
+from intentmesh.intake.waiting import Acceptance, Outcome
 from intentmesh.rpc import metrics
 from intentmesh.rpc.errors import (
     MAX_MESSAGE_CHARACTERS,

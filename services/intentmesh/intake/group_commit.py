@@ -11,9 +11,7 @@ connection the store is away: the group fails, and nobody knows what of it is st
 import asyncio
 import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +25,7 @@ from intentmesh.intake.announce import Announcer
 from intentmesh.intake.findings import duplicate_nonce, refusal, request_id_reused
 from intentmesh.intake.metrics import GROUP_SECONDS, GROUP_SIZE
 from intentmesh.intake.store_errors import store_unavailable
+from intentmesh.intake.waiting import Accept, Acceptance, Outcome, Waiting
 from intentmesh.intake.writer_connection import LOCK_SECONDS, WriterConnection
 from intentmesh.rpc.metrics import BACKGROUND_FAILURES
 from intentmesh.store import admission
@@ -35,7 +34,6 @@ from intentmesh.store.intents import NewIntent, RequestIdUse
 from intentmesh.store.pool import Connection, Pool
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.event_pb2 import IntentEvent
-from intentmesh.v1.intent_pb2 import IntentStatus
 
 log = structlog.get_logger()
 
@@ -63,57 +61,12 @@ _DEAD = "the intake cannot store orders at the moment; send the same order again
 _AWAY = "the store did not answer in time, and the order may be stored; send the same order again"
 
 
-@dataclass(slots=True)
-class Acceptance:
-    """A stored intent. `created` is false where it was there before."""
-
-    intent_id: IntentId
-    status: "IntentStatus.ValueType"
-    sequence: int
-    created: bool
-
-
-Outcome = Acceptance | Exception
-Done = Callable[[Outcome], None]
-
-
-@dataclass(slots=True)
-class Accept:
-    """One intent on its way into the store. `done` is called once, after the commit."""
-
-    new: NewIntent
-    event: IntentEvent
-    done: Done
-    request: tuple[RequestKey, RequestIdUse] | None = None
-    # The same submission by others at the same time.
-    followers: list[Done] = field(default_factory=list)
-    # It was sent to the store, and the answer was lost.
-    in_doubt: bool = False
-    # A statement has stored it, and what followed on it failed: unless that was a transaction, it is stored.
-    was_inserted: bool = False
-
-    def finish(self, outcome: Outcome) -> None:
-        """Tells everybody who waits for it. Never raises."""
-        _tell(self.done, outcome)
-        if isinstance(outcome, Acceptance) and outcome.created:
-            outcome = Acceptance(outcome.intent_id, outcome.status, outcome.sequence, created=False)
-        for done in self.followers:
-            _tell(done, outcome)
-
-
-def _tell(done: Done, outcome: Outcome) -> None:
-    try:
-        done(outcome)
-    except Exception as error:  # a bug of the one who waits, which others shall not wait for
-        log.exception("outcome_not_told", error=repr(error))
-
-
 class GroupCommit:
     """The one writer of a process. Use as a context manager; leaving it writes what waits."""
 
     def __init__(self, pool: Pool, announcer: Announcer) -> None:
         self._announcer = announcer
-        self._waiting: deque[Accept] = deque()
+        self._waiting = Waiting()
         # Taken by the writer, and not told yet.
         self._in_hand: Sequence[Accept] = ()
         self._woken = asyncio.Event()
@@ -160,7 +113,7 @@ class GroupCommit:
                 reason=ErrorReason.ERROR_REASON_OVERLOADED,
                 retry_after=_RETRY_SECONDS,
             )
-        self._waiting.append(accept)
+        self._waiting.add(accept)
         self._woken.set()
 
     async def _keep_writing(self) -> None:
@@ -180,9 +133,8 @@ class GroupCommit:
             self._rests = False
 
     def _refuse_all(self) -> None:
-        refused = [*self._in_hand, *self._waiting]
+        refused = [*self._in_hand, *self._waiting.take_all()]
         self._in_hand = ()
-        self._waiting.clear()
         for accept in refused:
             accept.finish(store_unavailable(_AWAY))
 
@@ -204,28 +156,9 @@ class GroupCommit:
                 continue
             if 1 < last_size < _COMPANY and len(self._waiting) < _COMPANY:
                 await asyncio.sleep(LINGER_SECONDS)
-            self._in_hand = self._take_group()
+            self._in_hand = self._waiting.take_group(MAX_GROUP)
             last_size = len(self._in_hand)
             await self._commit(self._in_hand)
-
-    def _take_group(self) -> list[Accept]:
-        """Distinct intents and request ids; what repeats one shares its outcome, or waits for the next group."""
-        group: dict[IntentId, Accept] = {}
-        requests: set[RequestKey] = set()
-        later: list[Accept] = []
-        while self._waiting and len(group) < MAX_GROUP:
-            accept = self._waiting.popleft()
-            same = group.get(accept.new.intent_id)
-            if same is not None and same.request == accept.request:
-                same.followers += [accept.done, *accept.followers]
-            elif same is not None or (accept.request is not None and accept.request[0] in requests):
-                later.append(accept)
-            else:
-                group[accept.new.intent_id] = accept
-                if accept.request is not None:
-                    requests.add(accept.request[0])
-        self._waiting.extendleft(reversed(later))
-        return list(group.values())
 
     async def _commit(self, group: Sequence[Accept]) -> None:
         GROUP_SIZE.observe(len(group))

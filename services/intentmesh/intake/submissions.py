@@ -12,9 +12,9 @@ from intentmesh.domain.errors import MeshError
 from intentmesh.intake import answers
 from intentmesh.intake.admission import Admission, Assessment
 from intentmesh.intake.caller import Caller
-from intentmesh.intake.group_commit import Outcome
 from intentmesh.intake.rate_limits import Budget, RateLimiter, limit_reached
 from intentmesh.intake.turns import Turns
+from intentmesh.intake.waiting import Outcome
 from intentmesh.rpc.leases import Grant
 from intentmesh.rpc.validation import RequestValidator
 from intentmesh.v1 import intake_service_pb2 as pb

@@ -15,9 +15,10 @@ from intentmesh.intake.checks.security import check_security, check_signature, s
 from intentmesh.intake.checks.shape import check_shape
 from intentmesh.intake.checks.structure import StructureCheck
 from intentmesh.intake.checks.timing import check_timing
-from intentmesh.intake.group_commit import Accept, GroupCommit
+from intentmesh.intake.group_commit import GroupCommit
 from intentmesh.intake.open_orders import UserOrders
 from intentmesh.intake.policy import Policy
+from intentmesh.intake.waiting import Accept
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.validation import RequestValidator
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest

@@ -15,7 +15,8 @@ from intentmesh.domain.types import IntentId
 from intentmesh.embedded.postgres import Dsn
 from intentmesh.intake import group_commit
 from intentmesh.intake.bootstrap import SERVICE_NAME
-from intentmesh.intake.group_commit import Accept, GroupCommit
+from intentmesh.intake.group_commit import GroupCommit
+from intentmesh.intake.waiting import Accept, Waiting
 from intentmesh.store import admission
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
@@ -226,7 +227,7 @@ async def test_writer__dies__callers_are_told_and_health_shows_it_until_it_is_ba
         requests = small_orders(intake.network, 5)
         await _until_health_is(intake, health_pb2.HealthCheckResponse.SERVING)
         with monkeypatch.context() as bug:
-            bug.setattr(GroupCommit, "_take_group", lambda _: 1 / 0)
+            bug.setattr(Waiting, "take_group", lambda *_: 1 / 0)
             async with asyncio.timeout(PROMPT_SECONDS):
                 results = await _submit(intake, requests)
         assert {result.refused.reason for result in results} == {ErrorReason.ERROR_REASON_STORE_UNAVAILABLE}

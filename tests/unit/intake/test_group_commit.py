@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import pytest
 from intentmesh.domain.errors import ResourceExhausted, Unavailable
 from intentmesh.intake import group_commit
-from intentmesh.intake.group_commit import Accept, Acceptance, GroupCommit, Outcome
-from intentmesh.store.admission import RequestKey
-from intentmesh.store.intents import NewIntent, RequestIdUse
+from intentmesh.intake.group_commit import GroupCommit
+from intentmesh.intake.waiting import Accept, Outcome
+from intentmesh.store.intents import NewIntent
 from intentmesh.v1.error_pb2 import ErrorReason
 
 from tests.fixtures.intents import accepted_event, new_intent
@@ -26,10 +26,9 @@ def _writer() -> GroupCommit:
     return GroupCommit(None, NoAnnouncer())  # type: ignore[arg-type]  # nothing is stored
 
 
-def _accept(told: list[Outcome], new: NewIntent | None = None, request_id: str = "") -> Accept:
+def _accept(told: list[Outcome], new: NewIntent | None = None) -> Accept:
     new = new or new_intent()
-    use = (RequestKey("p", request_id), RequestIdUse(b"", new.intent_id)) if request_id else None  # type: ignore[arg-type]
-    return Accept(new, accepted_event(new), told.append, use)
+    return Accept(new, accepted_event(new), told.append)
 
 
 def test_add__too_many_wait__is_overloaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,35 +40,6 @@ def test_add__too_many_wait__is_overloaded(monkeypatch: pytest.MonkeyPatch) -> N
         writer.add(_accept(told))
     assert caught.value.reason == ErrorReason.ERROR_REASON_OVERLOADED
     assert caught.value.retry_after
-
-
-def test_group__same_submission_twice__shares_one_outcome_and_one_is_the_creator() -> None:
-    writer, first, second = _writer(), [], []
-    new = new_intent()
-    writer.add(_accept(first, new))
-    writer.add(_accept(second, new))
-    (accept,) = writer._take_group()
-    accept.finish(Acceptance(new.intent_id, 1, 1, created=True))
-    assert [outcome.created for outcome in (*first, *second) if isinstance(outcome, Acceptance)] == [True, False]
-
-
-def test_group__one_intent_under_two_request_ids__waits_for_the_next_group() -> None:
-    writer, told = _writer(), []
-    new, other = new_intent(), new_intent()
-    for accept in (_accept(told, new, "a"), _accept(told, new, "b"), _accept(told, other, "a"), _accept(told)):
-        writer.add(accept)
-    group = writer._take_group()
-    assert [accept.request and accept.request[0].request_id for accept in group] == ["a", None]
-    assert [accept.request and accept.request[0].request_id for accept in writer._take_group()] == ["b", "a"]
-
-
-def test_group__more_than_fit__are_left_in_their_order() -> None:
-    writer, told = _writer(), []
-    accepts = [_accept(told) for _ in range(group_commit.MAX_GROUP + 3)]
-    for accept in accepts:
-        writer.add(accept)
-    assert writer._take_group() == accepts[: group_commit.MAX_GROUP]
-    assert writer._take_group() == accepts[group_commit.MAX_GROUP :]
 
 
 async def test_writer__a_caller_that_cannot_be_told__does_not_keep_others_from_being_told() -> None:

@@ -3,7 +3,7 @@
 from intentmesh.domain.errors import InvalidArgument
 from intentmesh.domain.types import IntentId
 from intentmesh.intake import answers
-from intentmesh.intake.group_commit import Acceptance
+from intentmesh.intake.waiting import Acceptance
 from intentmesh.rpc.metrics import INTENT_ERRORS, INTENTS_SUBMITTED, start_intent_series_at_zero
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intent_pb2 import IntentStatus

@@ -8,10 +8,10 @@ from typing import cast
 from intentmesh.domain.types import IntentId
 from intentmesh.intake.admission import Admission
 from intentmesh.intake.caller import Caller
-from intentmesh.intake.group_commit import Acceptance, Done
 from intentmesh.intake.rate_limits import Budget, RateLimiter
 from intentmesh.intake.submissions import Submissions
 from intentmesh.intake.turns import Turns
+from intentmesh.intake.waiting import Acceptance, Done
 from intentmesh.rpc.leases import Grant, Limit
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.tracing import start_trace
