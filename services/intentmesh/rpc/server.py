@@ -25,6 +25,7 @@ from intentmesh.rpc.principals import CallerResolver
 from intentmesh.rpc.reflection import add_reflection
 from intentmesh.rpc.settings import S, ServiceSettings, SettingsError, exit_for_wrong_setting, load_settings
 from intentmesh.rpc.supervision import Supervisor, Work
+from intentmesh.rpc.tls import CertificateFiles
 
 log = structlog.get_logger()
 
@@ -218,17 +219,12 @@ def _listen(server: grpc.aio.Server, address: str) -> str:
 
 
 def _listen_with_tls(server: grpc.aio.Server, address: str, settings: ServiceSettings) -> str:
-    """Nobody gets through the handshake without a certificate that the authority has signed."""
     files = (settings.tls_key, settings.tls_certificate, settings.tls_client_authority)
+    certificate = CertificateFiles(*(path for path in files if path is not None))
     try:
-        key, certificate, authority = (path.read_bytes() for path in files if path is not None)
-    except OSError as error:
-        raise SettingsError(f"tls_listen: cannot read {error.filename}: {error.strerror}") from error
-    credentials = grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
-    try:
-        port = server.add_secure_port(address, credentials)
+        port = server.add_secure_port(address, certificate.credentials())
     except RuntimeError as error:
-        raise SettingsError(f"tls_listen: cannot listen on {address}; is it free, are the files PEM?") from error
+        raise SettingsError(f"tls_listen: cannot listen on {address}; is another process using it?") from error
     return f"{_reachable(address.rpartition(':')[0])}:{port}"
 
 

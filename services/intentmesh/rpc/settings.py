@@ -73,7 +73,7 @@ class ServiceSettings(BaseSettings):
 
     tls_listen: HostAndPort | None = None
     """A second address, for callers who show a certificate of `tls_client_authority`; its common name is the principal
-    (`service:shop`). Needs all three files, in PEM."""
+    (`service:shop`). Needs all three files, in PEM; when they are renewed, new connections go by the new ones."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_authority: Path | None = None
