@@ -56,6 +56,9 @@ def test_order_new_submit_status_list__bridge_by_erc3009__shows_solver_transacti
     assert int(intent["execution"]["gas_used"]) > 100_000
     listed = [json.loads(line)["intent_id"] for line in mesh.cli("list", "--json").stdout.splitlines()]
     assert answer["intent_id"] in listed
+    for transaction in intent["execution"]["transactions"]:
+        served = mesh.cli("list", "--transaction", transaction["hash"], "--json").stdout.splitlines()
+        assert [json.loads(line)["intent_id"] for line in served] == [answer["intent_id"]]
 
 
 def test_solvers_and_balances__running_mesh__are_shown(mesh: RunningMesh) -> None:

@@ -166,6 +166,7 @@ class Corpus:
                 create_time_to=Timestamp(seconds=self.signer.now + 10_000),
                 page_size=random.choice((0, 1, 500)),
                 page_token=self._token(random, "IntakeService/ListIntents"),
+                transaction_hash=random.choice(("", self._id(random))),
             ),
         }
 

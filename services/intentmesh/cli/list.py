@@ -17,18 +17,25 @@ from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus, IntentType
 @gateway_option
 @click.option("--user", default="", help="Only this address's.")
 @click.option("--status", "statuses", multiple=True, help="Only these, such as EXECUTING; may be repeated.")
+@click.option("--transaction", default="", help="Only those that a transaction of this hash did something for.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
 @run_async
 async def command(
-    data_dir: Path, gateway: str | None, user: str, statuses: tuple[str, ...], limit: int, as_json: bool
+    data_dir: Path,
+    gateway: str | None,
+    user: str,
+    statuses: tuple[str, ...],
+    transaction: str,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List intents, newest first."""
     wanted = [_status(name) for name in statuses]
     output = Output.choose(as_json)
     intents: list[intent_pb2.Intent] = []
     async with open_operator_client(data_dir, gateway) as client:
-        async for intent in client.list_intents(user, statuses=wanted):
+        async for intent in client.list_intents(user, statuses=wanted, transaction_hash=transaction):
             intents.append(intent)
             if len(intents) == limit:
                 break

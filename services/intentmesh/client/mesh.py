@@ -89,10 +89,13 @@ class MeshClient:
         *,
         statuses: "Sequence[IntentStatus.ValueType]" = (),
         types: "Sequence[IntentType.ValueType]" = (),
+        transaction_hash: str = "",
         page_size: int = 0,
     ) -> AsyncGenerator[Intent, None]:
         """All matching intents, newest first, page by page as they are read."""
-        request = intake.ListIntentsRequest(user=user, statuses=statuses, types=types, page_size=page_size)
+        request = intake.ListIntentsRequest(
+            user=user, statuses=statuses, types=types, transaction_hash=transaction_hash, page_size=page_size
+        )
         while True:
             page: intake.ListIntentsResponse = await self._call(self._intake.ListIntents, request)
             for intent in page.intents:

@@ -45,7 +45,7 @@ def _query(request: ListIntentsRequest) -> str:
     """Everything but where the page begins and how long it is: only these may change between pages."""
     query = ListIntentsRequest()
     query.CopyFrom(request)
-    query.user = query.user.lower()
+    query.user, query.transaction_hash = query.user.lower(), query.transaction_hash.lower()
     query.ClearField("page_token")
     query.ClearField("page_size")
     return f"ListIntents {hashlib.sha256(query.SerializeToString(deterministic=True)).hexdigest()}"

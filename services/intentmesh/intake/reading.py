@@ -12,7 +12,7 @@ import asyncpg
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from intentmesh.domain.errors import DeadlineExceeded, FieldViolation, InvalidArgument, NotFound, ResourceExhausted
-from intentmesh.domain.types import IntentId, format_intent_id, parse_address
+from intentmesh.domain.types import IntentId, format_intent_id, parse_address, parse_bytes32
 from intentmesh.intake.cursor import Cursor, cursor_of, token_of
 from intentmesh.intake.store_errors import reaching_the_store
 from intentmesh.rpc.access import NO_DELEGATIONS, Delegations, require_sees_intents_of, sees_intents_of
@@ -142,6 +142,7 @@ def _filter(request: ListIntentsRequest) -> IntentFilter:
         types=tuple(request.types),
         created_from=_time(request, "create_time_from"),
         created_to=_time(request, "create_time_to"),
+        transaction_hash=parse_bytes32(request.transaction_hash) if request.transaction_hash else None,
     )
 
 

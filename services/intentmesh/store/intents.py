@@ -75,6 +75,8 @@ class IntentFilter:
     types: tuple["IntentType.ValueType", ...] = ()
     created_from: datetime | None = None
     created_to: datetime | None = None
+    # That did something for them.
+    transaction_hash: Bytes32 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,8 @@ async def find_by_nonce(conn: Connection, origin_chain_id: ChainId, user: Addres
     return None if found is None else IntentId(found)
 
 
-async def find_by_transaction(conn: Connection, transaction_hash: bytes) -> list[IntentId]:
-    """The intents that the transaction (32 bytes of hash) did something for."""
+async def find_by_transaction(conn: Connection, transaction_hash: Bytes32) -> list[IntentId]:
+    """The intents that the transaction did something for."""
     return [IntentId(record[0]) for record in await conn.fetch(_SQL["find_by_transaction"], transaction_hash)]
 
 
@@ -126,11 +128,13 @@ async def list_intents(
     conn: Connection, wanted: IntentFilter, after: PageKey | None = None, limit: int = 50
 ) -> list[IntentRow]:
     """A page, newest first. Stable under inserts: what existed at the first page appears exactly once."""
+    served = None if wanted.transaction_hash is None else await find_by_transaction(conn, wanted.transaction_hash)
     records = await conn.fetch(
         _SQL["list_intents"],
         *(wanted.user, list(wanted.statuses) or None, list(wanted.types) or None),
         *(wanted.created_from, wanted.created_to),
         *(None if after is None else after.created_at, None if after is None else after.intent_id, limit),
+        served,
     )
     return [intent_row(record) for record in records]
 

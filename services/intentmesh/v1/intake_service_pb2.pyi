@@ -457,6 +457,7 @@ class ListIntentsRequest(_message.Message):
     CREATE_TIME_TO_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TRANSACTION_HASH_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Only this user's; empty needs an operator."""
     page_size: _builtins.int
@@ -464,6 +465,8 @@ class ListIntentsRequest(_message.Message):
     token.
     """
     page_token: _builtins.str
+    transaction_hash: _builtins.str
+    """Only those that this transaction, of whatever chain, did something for; one transaction can serve several."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_intent_pb2.IntentStatus.ValueType]: ...
     @_builtins.property
@@ -482,10 +485,11 @@ class ListIntentsRequest(_message.Message):
         create_time_to: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        transaction_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "types", b"types", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "transaction_hash", b"transaction_hash", "types", b"types", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

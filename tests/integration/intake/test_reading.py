@@ -7,7 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 from intentmesh.domain.errors import MeshError
-from intentmesh.domain.types import format_address, format_intent_id
+from intentmesh.domain.types import format_address, format_intent_id, parse_intent_id
+from intentmesh.store import executions
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
     GetIntentRequest,
@@ -16,7 +17,7 @@ from intentmesh.v1.intake_service_pb2 import (
     ValidateIntentRequest,
     ValidateIntentResponse,
 )
-from intentmesh.v1.intent_pb2 import IntentStatus, IntentType
+from intentmesh.v1.intent_pb2 import ChainTransaction, IntentStatus, IntentType, TransactionKind
 
 from tests.fixtures.orders import (
     OTHER,
@@ -245,6 +246,30 @@ async def test_list_intents__filters__hold_together(intake: Intake) -> None:
     stored = (await intake.stub.GetIntent(GetIntentRequest(intent_id=theirs))).intent
     assert await ids(create_time_from=stored.create_time) == [theirs]
     assert theirs not in await ids(create_time_to=stored.create_time)
+
+
+async def test_list_intents__of_a_transaction__are_those_that_it_served(intake: Intake) -> None:
+    first, second, _ = await _fill(intake, 3)
+    fill = ChainTransaction(hash="0x" + "ab" * 32, chain_id=1, kind=TransactionKind.TRANSACTION_KIND_FILL)
+    for intent_id in (first, second):
+        await executions.upsert_transaction(intake.database, parse_intent_id(intent_id), fill)
+
+    async def ids(**fields: object) -> list[str]:
+        request = ListIntentsRequest(transaction_hash="0x" + "AB" * 32, page_size=1, **fields)
+        page = await intake.stub.ListIntents(request, metadata=OPERATOR)
+        found = [intent.intent_id for intent in page.intents]
+        if page.next_page_token:
+            request.page_token, request.transaction_hash = page.next_page_token, "0x" + "ab" * 32
+            found += [i.intent_id for i in (await intake.stub.ListIntents(request, metadata=OPERATOR)).intents]
+        return found
+
+    assert await ids() == [second, first]
+    assert await ids(user=format_address(USER)) == [second, first]
+    assert await ids(user=format_address(OTHER)) == []
+    unknown = ListIntentsRequest(transaction_hash="0x" + "cd" * 32)
+    assert not (await intake.stub.ListIntents(unknown, metadata=OPERATOR)).intents
+    error = await refused(intake.stub.ListIntents(unknown))
+    assert reason_of(error) == "UNAUTHENTICATED"
 
 
 async def test_list_intents__without_a_principal_that_may__is_refused(intake: Intake) -> None:

@@ -41,12 +41,17 @@ async def filled(pool: Pool) -> Pool:
 
 LIST = INTENTS["list_intents"]
 CASES = [
-    pytest.param("intents_by_status", LIST, (None, [4], None, None, None, None, None, 50), id="list by status"),
-    pytest.param("intents_by_user", LIST, (USER, [3], None, None, None, None, None, 50), id="list by user and status"),
-    pytest.param("intents_by_user", LIST, (USER, None, None, None, None, None, None, 50), id="list by user"),
-    pytest.param("intents_by_user", LIST, (USER, None, [3], None, None, None, None, 50), id="list by user and type"),
+    pytest.param("intents_by_status", LIST, (None, [4], None, None, None, None, None, 50, None), id="list by status"),
+    pytest.param(
+        "intents_by_user", LIST, (USER, [3], None, None, None, None, None, 50, None), id="list by user and status"
+    ),
+    pytest.param("intents_by_user", LIST, (USER, None, None, None, None, None, None, 50, None), id="list by user"),
+    pytest.param(
+        "intents_by_user", LIST, (USER, None, [3], None, None, None, None, 50, None), id="list by user and type"
+    ),
     pytest.param("intents_open_by_user", INTENTS["open_of_users"], ([USER],), id="open intents of a user"),
-    pytest.param("intents_by_age", LIST, (None, None, None, None, None, None, None, 50), id="newest first"),
+    pytest.param("intents_by_age", LIST, (None, None, None, None, None, None, None, 50, None), id="newest first"),
+    pytest.param("intents_pkey", LIST, (None, None, None, None, None, None, None, 50, [b"\x02" * 32]), id="list some"),
     pytest.param("intent_transactions_by_hash", INTENTS["find_by_transaction"], (b"\x02" * 32,), id="by transaction"),
 ]
 
@@ -77,7 +82,7 @@ async def test_explain__list_by_time__reads_from_where_it_begins_to_where_it_end
     arguments = (
         *(None, None, None, oldest if is_from else None, newest if is_to else None),
         *((last, last_id) if is_second else (None, None)),
-        50,
+        *(50, None),
     )
     (scan,) = [node for node in await _nodes(filled, LIST, arguments) if "Relation Name" in node]
     assert (scan["Node Type"], scan["Index Name"]) == ("Index Scan", "intents_by_age")

@@ -92,6 +92,7 @@ WHERE ($1::bytea IS NULL OR user_address = $1)
   AND ($4::timestamptz IS NULL OR created_at >= $4)
   AND ($5::timestamptz IS NULL OR created_at < $5)
   AND ($6::timestamptz IS NULL OR (created_at, intent_id) < ($6, $7::bytea))
+  AND ($9::bytea[] IS NULL OR intent_id = ANY($9))
 ORDER BY created_at DESC, intent_id DESC
 LIMIT $8;
 
