@@ -26,9 +26,11 @@ SCHEMA = "transactions"
 
 _ATTEMPT_COLUMNS = "id, key, nonce, purpose, state, hash, raw, gas_limit, max_fee, priority_fee"
 _UNFINISHED = "('PLANNED', 'BROADCAST', 'INDETERMINATE')"
+_INCLUDED = "('CONFIRMED', 'REVERTED')"
+_MOST_INCLUDED = 1024
 
 
-# The f-strings below hold nothing but the two constants above.
+# The f-strings below hold nothing but the constants above.
 # ruff: noqa: S608
 
 
@@ -139,15 +141,32 @@ class Ledger:
             note,
         )
 
-    async def holder_of_nonce(self, connection: Connection, nonce: int) -> Attempt | None:
-        """The transaction that holds a nonce: the included one, else the newest. None: nobody holds it."""
-        row = await connection.fetchrow(
-            f"SELECT {_ATTEMPT_COLUMNS} FROM transactions.attempts WHERE (chain_id, signer, nonce) = ($1, $2, $3)"
-            " AND state <> 'REJECTED' ORDER BY state IN ('CONFIRMED', 'REVERTED') DESC, attempt DESC LIMIT 1",
+    async def held(self, connection: Connection, low: int, high: int, limit: int) -> list[Attempt]:
+        """The transactions that hold the nonces from `low` to below `high`, the first ones, by nonce.
+
+        Of several at one nonce it is the included one, else the newest.
+        """
+        rows = await connection.fetch(
+            f"SELECT DISTINCT ON (nonce) {_ATTEMPT_COLUMNS} FROM transactions.attempts"
+            " WHERE (chain_id, signer) = ($1, $2) AND nonce >= $3 AND nonce < $4 AND state <> 'REJECTED'"
+            f" ORDER BY nonce, state IN {_INCLUDED} DESC, attempt DESC LIMIT $5",
+            *self._owner,
+            low,
+            high,
+            limit,
+        )
+        return [_attempt(row) for row in rows]
+
+    async def included_from(self, connection: Connection, nonce: int) -> list[Attempt]:
+        """Those that were seen included, at this nonce or a later one, by nonce; of very many the newest."""
+        rows = await connection.fetch(
+            f"SELECT {_ATTEMPT_COLUMNS} FROM transactions.attempts"
+            f" WHERE (chain_id, signer) = ($1, $2) AND nonce >= $3 AND state IN {_INCLUDED}"
+            f" ORDER BY nonce DESC LIMIT {_MOST_INCLUDED}",
             *self._owner,
             nonce,
         )
-        return None if row is None else _attempt(row)
+        return [_attempt(row) for row in reversed(rows)]
 
     # --- nonces ---
 
@@ -157,6 +176,18 @@ class Ledger:
             "SELECT next_nonce FROM transactions.signers WHERE (chain_id, signer) = ($1, $2)", *self._owner
         )
         return nonce or 0
+
+    async def first_free(self, connection: Connection, low: int, high: int) -> int:
+        """The first nonce from `low` on that nobody holds; `high` where all before it are held."""
+        nonce: int = await connection.fetchval(
+            "SELECT coalesce(min(n), $4) FROM generate_series($3::bigint, $4::bigint - 1) n WHERE NOT EXISTS ("
+            "   SELECT FROM transactions.attempts"
+            "   WHERE (chain_id, signer, nonce) = ($1, $2, n) AND state <> 'REJECTED')",
+            *self._owner,
+            low,
+            high,
+        )
+        return nonce
 
     async def raise_next_nonce(self, connection: Connection, nonce: int) -> None:
         """Never lowers it."""

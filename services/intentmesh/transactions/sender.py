@@ -40,6 +40,9 @@ from intentmesh.transactions.signers import Signer
 
 _log = structlog.get_logger(__name__)
 
+# At a time, of what the chain seems to have lost: an endpoint that is far behind makes everything look like that.
+MOST_SENT_AGAIN = 16
+
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -101,12 +104,7 @@ class TransactionSender:
         Raises LeaseTaken when another process sends for this signer: then nothing was left.
         """
         async with self._turn:
-            connection = await self._lease.connection()
-            left = await self._ledger.unfinished(connection)
-        for request in left:
-            if request.key not in self._running:
-                self._start(request)
-        return [request.key for request in left]
+            return await self._take_up_what_is_left(await self._lease.connection())
 
     async def close(self) -> None:
         """Stops waiting; what was sent stays sent, and `recover` of a later run takes it up."""
@@ -115,6 +113,13 @@ class TransactionSender:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lease.release()
+
+    async def _take_up_what_is_left(self, connection: Connection) -> list[str]:
+        left = await self._ledger.unfinished(connection)
+        for request in left:
+            if request.key not in self._running:
+                self._start(request)
+        return [request.key for request in left]
 
     def _start(self, request: TransactionRequest) -> "asyncio.Task[TransactionResult]":
         task = asyncio.create_task(self._see_through(request), name=f"transaction {request.key}")
@@ -222,32 +227,65 @@ class TransactionSender:
     async def _next_nonce(self, connection: Connection) -> int:
         """The nonce for a new transaction: never below what was handed out, unless nobody holds that nonce any more.
 
-        Transactions that the chain lost (a restarted pool, a reorganisation) are sent again on the way, since nothing
-        behind them could ever be included. A call whose deadline has passed is not: its request is taken up, which
-        gives the nonce to a transfer to oneself.
+        Raises ChainUnavailable when very many transactions seem to be lost: some are sent again, the others next time.
         """
         handed_out = await self._ledger.next_nonce(connection)
         pending = await self._client.nonce(self._signer.address, "pending")
-        for nonce in range(pending, handed_out):
-            holder = await self._ledger.holder_of_nonce(connection, nonce)
-            if holder is None:
-                return nonce
-            if late := await self._late_request(connection, holder):
-                if late.key not in self._running:
-                    self._start(late)
-                continue
-            try:
-                await self._client.send_raw(holder.raw)
-            except ChainUnavailable as error:
-                _log.warning("lost_transaction_not_taken", nonce=nonce, cause=error.cause)
-        return max(pending, handed_out)
+        if pending >= handed_out:
+            return pending
+        # Some were lost, or the endpoint is behind.
+        await self._take_up_what_is_left(connection)
+        used = await self._used(connection, max(pending, await self._client.nonce(self._signer.address)))
+        if used >= handed_out:
+            return used
+        nonce = await self._ledger.first_free(connection, used, handed_out)
+        await self._send_lost_again(connection, used, nonce)
+        return nonce
 
-    async def _late_request(self, connection: Connection, attempt: Attempt) -> TransactionRequest | None:
-        """What the attempt is for, where it is a call that has not been included and whose deadline has passed."""
+    async def _used(self, connection: Connection, counted: int) -> int:
+        """How many nonces the chain has used for certain: what an endpoint counted, or more where it shows the receipt
+        of one behind that. A nonce is only ever used after all before it."""
+        included = await self._ledger.included_from(connection, counted)
+        first, end = 0, len(included)
+        while first < end:
+            # The last one is nearly always the answer.
+            middle = end - 1 if end == len(included) else (first + end) // 2
+            if await self._client.receipt(included[middle].hash) is None:
+                end = middle
+            else:
+                first = middle + 1
+        return included[first - 1].nonce + 1 if first else counted
+
+    async def _send_lost_again(self, connection: Connection, used: int, nonce: int) -> None:
+        """Sends again what the chain lost between the two (a restarted pool, a reorganisation), since nothing behind it
+        could ever be included.
+
+        What is late is not: its request gives the nonce to a transfer to oneself. Where the nodes know the first, the
+        endpoint does not count its pool: what was lost behind that is sent again by its own request.
+        """
+        held = await self._ledger.held(connection, used, nonce, MOST_SENT_AGAIN + 1)
+        looked = False
+        for attempt in held[:MOST_SENT_AGAIN]:
+            if await self._is_late(connection, attempt):
+                continue
+            if not looked and await self._client.transaction(attempt.hash) is not None:
+                return
+            looked = True
+            if attempt.state is AttemptState.PLANNED:
+                await self._ledger.mark(connection, [attempt], AttemptState.BROADCAST)
+            try:
+                await self._client.send_raw(attempt.raw)
+            except ChainUnavailable as error:
+                _log.warning("lost_transaction_not_taken", nonce=attempt.nonce, cause=error.cause)
+        if len(held) > MOST_SENT_AGAIN:
+            raise ChainUnavailable(self._client.chain_id, f"does not know very many transactions from nonce {used} on")
+
+    async def _is_late(self, connection: Connection, attempt: Attempt) -> bool:
+        """Whether it is a call that has not been included and whose deadline has passed."""
         if attempt.purpose is not Purpose.CALL or attempt.state in (AttemptState.CONFIRMED, AttemptState.REVERTED):
-            return None
+            return False
         request = await self._ledger.request(connection, attempt.key)
-        return request if request is not None and self._is_over(request) else None
+        return request is not None and self._is_over(request)
 
     async def _write_down(
         self, connection: Connection, request: TransactionRequest, nonce: int, gas_limit: int, price: Price

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 from intentmesh.chain.client import ChainClient
 from intentmesh.chain.config import ChainConfig, NetworkConfig
-from intentmesh.chain.errors import EndpointError
-from intentmesh.chain.records import BlockTag, Receipt, TransactionHash
+from intentmesh.chain.errors import ChainUnavailable, EndpointError
+from intentmesh.chain.records import BlockTag, Receipt, SeenTransaction, TransactionHash
 from intentmesh.chain.tokens import Token
 from intentmesh.domain.types import Address, format_address
 from intentmesh.embedded.anvil import AnvilChain
@@ -39,6 +39,9 @@ SIGNER = Signer(local_accounts("solver")[0].private_key)
 RECIPIENT = Address(bytes.fromhex("00000000000000000000000000000000000000aa"))
 QUICK = SenderSettings(poll_seconds=0.02, recheck_seconds=0.05, replace_after_seconds=60.0)
 WAIT_SECONDS = 10.0
+# Transactions before the one in question, and far fewer than that.
+MANY = 40
+FEW = 4
 # Code that gives the selector 0x2916ae33 as its only reason.
 REVERTS_INVALID_ORDER_STATUS = "0x632916ae3360e01b5f5260045ffd"
 
@@ -123,6 +126,35 @@ class StaleClient(ChainClient):
             stale, self.stale = self.stale, None
             return stale
         return await super().nonce(address, block)
+
+
+class LaggingClient(ChainClient):
+    """As by an endpoint that is so many transactions behind, in the answers that are named. Counts what is sent."""
+
+    behind = 0
+    lies_about = frozenset({"pending"})
+    sent = 0
+
+    async def nonce(self, address: Address, block: BlockTag = "latest") -> int:
+        count = await super().nonce(address, block)
+        return max(count - self.behind, 0) if block in self.lies_about else count
+
+    async def receipt(self, transaction_hash: TransactionHash) -> Receipt | None:
+        return None if self.behind and "receipt" in self.lies_about else await super().receipt(transaction_hash)
+
+    async def transaction(self, transaction_hash: TransactionHash) -> SeenTransaction | None:
+        return None if self.behind and "receipt" in self.lies_about else await super().transaction(transaction_hash)
+
+    async def send_raw(self, raw: bytes) -> TransactionHash:
+        self.sent += 1
+        return await super().send_raw(raw)
+
+
+class PoolBlindClient(LaggingClient):
+    """Counts no transaction of the pool."""
+
+    async def nonce(self, address: Address, block: BlockTag = "latest") -> int:  # noqa: ARG002 (that is the lie)
+        return await super().nonce(address)
 
 
 class CountingClient(ChainClient):
@@ -260,6 +292,67 @@ async def test_execute__nonce_too_low__resynchronises_and_is_sent_once(bench: Be
         (used + 1, "CONFIRMED"),
     ]
     assert await bench.received() == 5
+
+
+@pytest.mark.parametrize("lies_about", [{"pending"}, {"pending", "latest"}], ids=["pending", "both counts"])
+async def test_next_nonce__endpoint_counts_far_too_few__what_is_included_is_not_sent_again(
+    bench: Bench, lies_about: set[str]
+) -> None:
+    async with LaggingClient(bench.config) as client, running(bench.sender(client=client)) as sender:
+        client.lies_about = frozenset(lies_about)
+        await asyncio.gather(*(sender.execute(bench.transfer(f"key {n}", 1)) for n in range(MANY)))
+        client.behind, client.sent = MANY - 1, 0
+        assert (await sender.execute(bench.transfer("another", 1))).succeeded
+        assert client.sent < FEW
+    assert await bench.received() == MANY + 1
+
+
+async def test_next_nonce__endpoint_counts_too_few_of_what_the_ledger_does_not_know__is_sent_once(bench: Bench) -> None:
+    for _ in range(5):
+        await self_transfer(bench)
+    async with LaggingClient(bench.config) as client, running(bench.sender(client=client)) as sender:
+        client.behind = 5
+        assert (await sender.execute(bench.transfer("one"))).succeeded
+        assert client.sent < FEW
+    assert await bench.received() == 5
+
+
+async def test_next_nonce__endpoint_knows_nothing_of_what_is_included__few_are_sent_and_the_trouble_is_told(
+    bench: Bench,
+) -> None:
+    patient = replace(QUICK, recheck_seconds=3600.0)
+    async with LaggingClient(bench.config) as client, running(bench.sender(patient, client)) as sender:
+        await asyncio.gather(*(sender.execute(bench.transfer(f"key {n}", 1)) for n in range(MANY)))
+        client.lies_about = frozenset({"pending", "latest", "receipt"})
+        client.behind, client.sent = MANY - 1, 0
+        with pytest.raises(ChainUnavailable):
+            await sender.execute(bench.transfer("another", 1, deadline=time.time() + 60))
+        assert client.sent < MANY / 2
+    assert await bench.received() == MANY
+
+
+async def test_next_nonce__endpoint_counts_no_pool__what_is_in_it_is_not_sent_again(bench: Bench) -> None:
+    await bench.rpc("evm_setAutomine", False)
+    async with PoolBlindClient(bench.config) as client, running(bench.sender(client=client)) as sender:
+        calls = [asyncio.create_task(sender.execute(bench.transfer(f"key {n}", 1))) for n in range(MANY // 2)]
+        for written in await bench.until(MANY // 2):
+            await wait_for_pool(bench, written["hash"])
+        # A few for each of them at most; with all that are before it they would be some two hundred.
+        assert client.sent < FEW * MANY // 2
+        await bench.rpc("anvil_mine", "0x1")
+        assert all(result.succeeded for result in await asyncio.gather(*calls))
+    assert await bench.received() == MANY // 2
+
+
+async def test_next_nonce__chain_lost_very_many__all_are_sent_again_in_small_numbers(bench: Bench) -> None:
+    snapshot = await bench.rpc("evm_snapshot")
+    async with LaggingClient(bench.config) as client, running(bench.sender(client=client)) as sender:
+        await asyncio.gather(*(sender.execute(bench.transfer(f"key {n}", 1)) for n in range(MANY)))
+        await bench.rpc("evm_revert", snapshot)
+        client.sent = 0
+        assert (await sender.execute(bench.transfer("another", 1))).succeeded
+        assert client.sent < FEW * MANY
+    assert await bench.received() == MANY + 1
 
 
 class LateReceipts(ChainClient):
