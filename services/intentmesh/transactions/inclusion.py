@@ -179,7 +179,8 @@ class Inclusion:
         purpose = Purpose.CANCEL if self._is_over() else Purpose.CALL
         # What a node refused now it will not take a moment later.
         self._cancel_at = self._clock() + RESEND_SECONDS
-        price = await self._higher_price(newest.price)
+        cap = self._settings.max_cancel_fee_cap if purpose is Purpose.CANCEL else self._settings.max_fee_cap
+        price = await self._higher_price(newest.price, cap)
         if price is None:
             _log.warning("transaction_stuck_at_fee_cap", key=self._request.key, nonce=newest.nonce)
             self._priced_at = self._clock()
@@ -212,15 +213,14 @@ class Inclusion:
                 connection, self._request.key, newest.nonce, purpose, signed, gas_limit, price, replaces=newest
             )
 
-    async def _higher_price(self, old: Price) -> Price | None:
-        """At least the factor more, and what the chain asks now; None when the cap leaves no room."""
+    async def _higher_price(self, old: Price, cap: int) -> Price | None:
+        """At least the factor more, and what the chain asks now as far as the cap goes; None when it leaves no room."""
         now = await self._client.fees()
         factor = self._settings.replacement_factor
-        price = Price(
-            max(math.ceil(old.max_fee * factor), now.max_fee),
-            max(math.ceil(old.priority_fee * factor), now.priority_fee),
-        )
-        return price if price.max_fee <= self._settings.max_fee_cap else None
+        max_fee = max(math.ceil(old.max_fee * factor), min(now.max_fee, cap))
+        if not now.base_fee <= max_fee <= cap:
+            return None
+        return Price(max_fee, min(max(math.ceil(old.priority_fee * factor), now.priority_fee), max_fee))
 
     async def _after_refusal(self, connection: Connection, attempt: Attempt, error_class: ErrorClass) -> AttemptState:
         match error_class:

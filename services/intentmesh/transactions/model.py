@@ -112,6 +112,9 @@ class SenderSettings:
     # Nodes want 10 % more for a replacement; some round up.
     replacement_factor: float = 1.13
     max_fee_cap: int = 500 * 10**9
+    # What a transfer to oneself may pay for the nonce of a call that is too late: it is the cheapest of transactions,
+    # and until it is included nothing else of the signer is.
+    max_cancel_fee_cap: int = 2_000 * 10**9
     # Room for what changes between the simulation and the inclusion.
     gas_margin: float = 1.25
     gas_cap: int = 5_000_000

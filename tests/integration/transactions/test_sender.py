@@ -467,6 +467,58 @@ async def test_execute__deadline_passes_while_pending__a_self_transfer_takes_the
     assert await bench.received() == 0
 
 
+async def test_execute__lost_and_late_while_fees_are_above_the_cap__a_self_transfer_may_pay_more(bench: Bench) -> None:
+    await bench.rpc("evm_setAutomine", False)
+    above = QUICK.max_fee_cap * 6 // 5
+    # More than the chain takes, less than the double that it suggests.
+    settings = replace(QUICK, max_cancel_fee_cap=above * 3 // 2)
+    now = time.time()
+    sender = TransactionSender(bench.pool, bench.client, SIGNER, settings, clock=lambda: now)
+    async with running(sender):
+        call = asyncio.create_task(sender.execute(bench.transfer("one", deadline=now + 60)))
+        (written,) = await bench.until(1)
+        await wait_for_pool(bench, written["hash"])
+        await bench.rpc("anvil_dropAllTransactions")
+        await mine_at_base_fee(bench, above)
+        now += 3600
+        cancel = next(row for row in await bench.until(2) if row["purpose"] == "CANCEL")
+        await wait_for_pool(bench, cancel["hash"])
+        await bench.rpc("anvil_mine", "0x1")
+        assert await call == TransactionResult(None, ResultStatus.EXPIRED)
+        # Nothing is left in the way of what comes next.
+        await mine_at_base_fee(bench, 10**9)
+        await bench.rpc("evm_setAutomine", True)
+        assert (await sender.execute(bench.transfer("two", 7))).succeeded
+    assert await bench.received() == 7
+
+
+async def test_execute__lost_and_late_while_fees_are_above_all_caps__no_self_transfer_until_they_fall(
+    bench: Bench,
+) -> None:
+    await bench.rpc("evm_setAutomine", False)
+    settings = replace(QUICK, max_cancel_fee_cap=QUICK.max_fee_cap)
+    now = time.time()
+    async with (
+        CountingClient(bench.config) as client,
+        running(TransactionSender(bench.pool, client, SIGNER, settings, clock=lambda: now)) as sender,
+    ):
+        call = asyncio.create_task(sender.execute(bench.transfer("one", deadline=now + 60)))
+        (written,) = await bench.until(1)
+        await wait_for_pool(bench, written["hash"])
+        await bench.rpc("anvil_dropAllTransactions")
+        await mine_at_base_fee(bench, QUICK.max_fee_cap * 6 // 5)
+        for _ in range(3):
+            now += 3600
+            await client.looks(3)
+        assert len(await bench.attempts()) == 1
+        await mine_at_base_fee(bench, 10**9)
+        now += 3600
+        cancel = (await bench.until(2))[1]
+        await wait_for_pool(bench, cancel["hash"])
+        await bench.rpc("anvil_mine", "0x1")
+        assert await call == TransactionResult(None, ResultStatus.EXPIRED)
+
+
 async def test_execute__reverts_when_included__is_told_with_its_name_and_for_good(bench: Bench) -> None:
     await bench.rpc("evm_setAutomine", False)
     async with running(bench.sender()) as sender:
@@ -552,6 +604,12 @@ async def self_transfer(bench: Bench) -> None:
     """A transaction of the signer that the ledger knows nothing of."""
     sender = format_address(SIGNER.address)
     await bench.rpc("eth_sendTransaction", {"from": sender, "to": sender, "value": "0x0"})
+
+
+async def mine_at_base_fee(bench: Bench, fee: int) -> None:
+    """A block with this base fee, in wei per gas: the next one's differs by an eighth at most."""
+    await bench.rpc("anvil_setNextBlockBaseFeePerGas", hex(fee))
+    await bench.rpc("anvil_mine", "0x1")
 
 
 class RefusingReplacements(ChainClient):
