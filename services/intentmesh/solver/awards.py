@@ -43,7 +43,7 @@ class ExecutorAwards:
         if (newest.award_number, newest.solver) != (request.award_number, self._solver):
             raise PermissionDenied("the mesh has made no such award")
         if newest.token_hash != "0x" + keccak(request.award_token).hex():
-            raise PermissionDenied("the token is not that of the award")
+            raise wrong_token()
 
     async def _newest(self, intent_id: str) -> AwardDetail:
         """With the number 0 where there is none."""
@@ -64,3 +64,8 @@ def stale(newest: int) -> FailedPrecondition:
         reason=reasons.ERROR_REASON_STALE_AWARD,
         metadata={"award_number": str(newest)},
     )
+
+
+def wrong_token() -> PermissionDenied:
+    """The refusal of a caller who does not have the award from the mesh."""
+    return PermissionDenied("the token is not that of the award")

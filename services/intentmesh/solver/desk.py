@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable
+from hmac import compare_digest
 from typing import Final
 
 import structlog
@@ -21,7 +22,7 @@ from intentmesh.domain.types import (
 )
 from intentmesh.solver import metrics
 from intentmesh.solver.appraisal import Appraiser, needs
-from intentmesh.solver.awards import AwardBook, stale
+from intentmesh.solver.awards import AwardBook, stale, wrong_token
 from intentmesh.solver.bell import Bell
 from intentmesh.solver.crew import Crew
 from intentmesh.solver.declined import Declined
@@ -101,8 +102,8 @@ class Desk:
         """Take on an award, or attach to it where it is known. The answer is the job under that award.
 
         Raises FailedPrecondition STALE_AWARD for an award lower than a known one, PermissionDenied for one that the
-        mesh has not made, InvalidArgument for a request that contradicts itself, Unavailable while the service closes,
-        and other MeshErrors while the mesh cannot be asked.
+        mesh has not made or whose token is another, InvalidArgument for a request that contradicts itself, Unavailable
+        while the service closes, and other MeshErrors while the mesh cannot be asked.
         """
         self._refuse_when_closed()
         order, intent_id = _checked(request)
@@ -113,6 +114,9 @@ class Desk:
             known = await self._take_new(request, order, intent_id, known)
         if known.award_number > request.award_number:
             raise stale(known.award_number)
+        # Stored with the first call of the award, which the mesh was asked about.
+        if not compare_digest(known.request.award_token, request.award_token):
+            raise wrong_token()
         return known
 
     async def follow(self, job: Job) -> AsyncGenerator[pb.ExecuteResponse, None]:

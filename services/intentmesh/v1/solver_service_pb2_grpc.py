@@ -78,8 +78,9 @@ class SolverServiceServicer:
 
         Anybody may call this, and orders are public, so a solver believes an award it does not know only when it is the newest one that
         ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
-        refuses others with NOT_ALLOWED (or STALE_AWARD) and keeps nothing of them. The mesh promises that an award can be read
-        there before its Execute is called.
+        refuses others with NOT_ALLOWED (or STALE_AWARD) and keeps nothing of them; it lets nobody attach to an award it knows
+        without that token either. The mesh promises that an award can be read there before its Execute is called, and calls
+        again with the same token.
         The mesh trusts no update: it looks at the chains, a little sooner when an update tells of a stage that is new in this call. Once
         every output is paid it hangs up, whatever the solver still has to do for its payment.
         """

@@ -68,6 +68,25 @@ async def test_execute__number_of_the_award_without_its_token__refused_and_nothi
     assert stages(updates)[-1] == "SETTLED"
 
 
+async def test_execute__job_of_an_award_without_its_token__refused_while_it_runs_and_once_it_has_ended(
+    solver: SolverClient, mesh: tuple[TestMesh, str], network: NetworkConfig, chain_clients: ChainClients
+) -> None:
+    signed = swap(network)
+    await open_by_rival(chain_clients, signed)
+    award = await solver.award(signed, already_opened=True)
+    mesh[0].make(award)
+
+    await solver.execute_until(award, pb.EXECUTE_STAGE_ACCEPTED)
+    running = await refusal(solver, forged(award, award.award_number))
+    updates = await solver.execute(award)
+    ended = await refusal(solver, forged(award, award.award_number))
+
+    assert running == ended == NOT_ALLOWED
+    assert stages(updates)[-1] == "SETTLED"
+    # Whom the mesh has told the token may look as often as it likes.
+    assert await solver.execute(award) == updates
+
+
 async def test_execute__token_of_an_earlier_award__refused(
     solver: SolverClient, mesh: tuple[TestMesh, str], network: NetworkConfig
 ) -> None:
