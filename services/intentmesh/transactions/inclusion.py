@@ -15,7 +15,7 @@ from intentmesh.chain.client import ChainClient
 from intentmesh.chain.errors import ChainUnavailable, Reverted
 from intentmesh.chain.records import Receipt
 from intentmesh.transactions.classification import ErrorClass, classify
-from intentmesh.transactions.lease import Connection, LeaseTaken, Pool, SignerLease
+from intentmesh.transactions.lease import Connection, LeaseTaken, PatientLease, Pool
 from intentmesh.transactions.ledger import Ledger
 from intentmesh.transactions.model import (
     Attempt,
@@ -47,7 +47,7 @@ class Inclusion:
         signer: Signer,
         ledger: Ledger,
         pool: Pool,
-        lease: SignerLease,
+        lease: PatientLease,
         turn: asyncio.Lock,
         settings: SenderSettings,
         clock: Callable[[], float],
@@ -88,7 +88,10 @@ class Inclusion:
         return replace(attempt, state=state)
 
     async def wait(self) -> TransactionResult | None:
-        """The result; None when the nonce is lost or free, so that the request has to be planned anew."""
+        """The result; None when the nonce is lost or free, so that the request has to be planned anew.
+
+        Raises SignerBusy when something is to be sent, which another process alone may do, and it does not show.
+        """
         first = True
         while True:
             try:

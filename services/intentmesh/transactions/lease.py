@@ -5,12 +5,14 @@ connection, so who has lost the lease cannot write, and who cannot write does no
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from intentmesh.domain.types import Address, ChainId
+from intentmesh.transactions.model import SignerBusy
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -60,3 +62,30 @@ class SignerLease:
         if not connection.is_closed():
             await connection.execute("SELECT pg_advisory_unlock($1)", self._key)
         await self._pool.release(connection)
+
+
+class PatientLease:
+    """The lease as one caller sees it, who waits only so many seconds for another process to let go of it.
+
+    Whoever holds it may do so for as long as it runs. `clock` gives seconds.
+    """
+
+    def __init__(self, lease: SignerLease, seconds: float, clock: Callable[[], float]) -> None:
+        self._lease = lease
+        self._seconds = seconds
+        self._clock = clock
+        self._refused_at: float | None = None
+
+    async def connection(self) -> Connection:
+        """As SignerLease.connection; raises SignerBusy when the lease was refused for long enough."""
+        try:
+            connection = await self._lease.connection()
+        except LeaseTaken:
+            now = self._clock()
+            if self._refused_at is None:
+                self._refused_at = now
+            if now - self._refused_at >= self._seconds:
+                raise SignerBusy("another process sends for this signer") from None
+            raise
+        self._refused_at = None
+        return connection

@@ -122,6 +122,8 @@ class SenderSettings:
     max_rejections: int = 3
     # How long to wait before the balance of a signer without funds, or a lease of somebody else, is looked at again.
     recheck_seconds: float = 1.0
+    # How long a call waits for a lease of somebody else: a process that was killed has lost its own by then.
+    lease_wait_seconds: float = 5.0
 
 
 class SignerOutOfFunds(Unavailable):
@@ -131,7 +133,8 @@ class SignerOutOfFunds(Unavailable):
 
 
 class SignerBusy(Unavailable):
-    """Another process sends for this signer, and the deadline passed while it was waited for. Nothing was sent."""
+    """Another process sends for this signer, maybe just this, and did not let go of it in time. Call again: with the
+    same key it is included at most once."""
 
     default_reason = ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE
 

@@ -20,7 +20,7 @@ from intentmesh.chain.errors import ChainUnavailable, Reverted
 from intentmesh.domain.types import format_address
 from intentmesh.transactions.classification import ErrorClass, classify
 from intentmesh.transactions.inclusion import Inclusion
-from intentmesh.transactions.lease import Connection, LeaseTaken, Pool, SignerLease
+from intentmesh.transactions.lease import Connection, LeaseTaken, PatientLease, Pool, SignerLease
 from intentmesh.transactions.ledger import Ledger
 from intentmesh.transactions.model import (
     Attempt,
@@ -88,8 +88,9 @@ class TransactionSender:
         """Sees the request through to its result.
 
         A second call with the same key attaches to the first, or returns its result. Cancelling a call does not stop
-        the transaction. Raises KeyReused, GasCapExceeded, SignerOutOfFunds, SignerBusy, and ChainUnavailable when the
-        deadline passes without any word from the chain; after each of these the same call may be made again.
+        the transaction. Raises KeyReused, GasCapExceeded, SignerOutOfFunds, SignerBusy (soon, whatever the deadline),
+        and ChainUnavailable when the deadline passes without any word from the chain; after each of these the same call
+        may be made again.
         """
         running = self._running.get(request.key)
         if running is None:
@@ -136,11 +137,12 @@ class TransactionSender:
     # --- one request ---
 
     async def _see_through(self, request: TransactionRequest) -> TransactionResult:
+        lease = PatientLease(self._lease, self._settings.lease_wait_seconds, self._clock)
         for _ in range(self._settings.max_rejections):
-            begun = await self._take_up(request) or await self._begin(request)
+            begun = await self._take_up(request) or await self._begin(request, lease)
             if isinstance(begun, TransactionResult):
                 return begun
-            result = await self._inclusion(request, begun).wait()
+            result = await self._inclusion(request, begun, lease).wait()
             if result is not None:
                 return result
             # Its nonce went to a transaction that is not ours, or no pool took it: priced and sent anew.
@@ -153,7 +155,7 @@ class TransactionSender:
             await self._ledger.register(connection, request)
             return _standing(await self._ledger.lineage(connection, request.key))
 
-    async def _begin(self, request: TransactionRequest) -> list[Attempt] | TransactionResult:
+    async def _begin(self, request: TransactionRequest, lease: PatientLease) -> list[Attempt] | TransactionResult:
         """The first attempt, given to a node; or the result when it cannot come to one."""
         trouble: Exception | None = None
         while True:
@@ -167,7 +169,7 @@ class TransactionSender:
                 price = await self._price()
                 if await self._can_pay(request, gas_limit, price):
                     async with self._turn:
-                        return await self._plan_and_send(request, gas_limit, price)
+                        return await self._plan_and_send(request, lease, gas_limit, price)
                 trouble = await self._rest(request, SignerOutOfFunds("the signer cannot pay for gas"))
             except Reverted as revert:
                 _log.info("transaction_would_revert", key=request.key, revert=revert.name, rule=classify(revert).value)
@@ -215,14 +217,16 @@ class TransactionSender:
         self._pause(f"holds {balance} wei, needs {needed}")
         return False
 
-    async def _plan_and_send(self, request: TransactionRequest, gas_limit: int, price: Price) -> list[Attempt]:
-        connection = await self._lease.connection()
+    async def _plan_and_send(
+        self, request: TransactionRequest, lease: PatientLease, gas_limit: int, price: Price
+    ) -> list[Attempt]:
+        connection = await lease.connection()
         # Another process may have done it before we had the lease.
         if standing := _standing(await self._ledger.lineage(connection, request.key)):
             return standing
         nonce = await self._next_nonce(connection)
         attempt = await self._write_down(connection, request, nonce, gas_limit, price)
-        return [await self._inclusion(request, [attempt]).broadcast(connection, attempt)]
+        return [await self._inclusion(request, [attempt], lease).broadcast(connection, attempt)]
 
     async def _next_nonce(self, connection: Connection) -> int:
         """The nonce for a new transaction: never below what was handed out, unless nobody holds that nonce any more.
@@ -304,7 +308,7 @@ class TransactionSender:
 
     # --- waiting ---
 
-    def _inclusion(self, request: TransactionRequest, lineage: list[Attempt]) -> Inclusion:
+    def _inclusion(self, request: TransactionRequest, lineage: list[Attempt], lease: PatientLease) -> Inclusion:
         return Inclusion(
             request,
             lineage,
@@ -312,7 +316,7 @@ class TransactionSender:
             signer=self._signer,
             ledger=self._ledger,
             pool=self._pool,
-            lease=self._lease,
+            lease=lease,
             turn=self._turn,
             settings=self._settings,
             clock=self._clock,

@@ -37,7 +37,7 @@ from tests.fixtures.servers import LocalChains
 
 SIGNER = Signer(local_accounts("solver")[0].private_key)
 RECIPIENT = Address(bytes.fromhex("00000000000000000000000000000000000000aa"))
-QUICK = SenderSettings(poll_seconds=0.02, recheck_seconds=0.05, replace_after_seconds=60.0)
+QUICK = SenderSettings(poll_seconds=0.02, recheck_seconds=0.05, replace_after_seconds=60.0, lease_wait_seconds=0.5)
 WAIT_SECONDS = 10.0
 # Transactions before the one in question, and far fewer than that.
 MANY = 40
@@ -571,6 +571,31 @@ async def test_lease__another_process_sends_for_the_signer__one_at_a_time(bench:
             with pytest.raises(SignerBusy):
                 await second.execute(bench.transfer("two", deadline=time.time() + 3))
         assert (await second.execute(bench.transfer("two"))).succeeded
+
+
+async def test_lease__held_by_another__is_told_long_before_the_deadline(bench: Bench) -> None:
+    async with running(bench.sender()) as first, running(bench.sender()) as second:
+        await first.execute(bench.transfer("one"))
+        async with asyncio.timeout(WAIT_SECONDS):
+            with pytest.raises(SignerBusy):
+                await second.execute(bench.transfer("two", deadline=time.time() + 3600))
+    assert await bench.received() == 5
+
+
+async def test_lease__held_by_another_that_does_not_go_on_with_the_same_call__is_told_and_sent_once(
+    bench: Bench,
+) -> None:
+    async with DyingClient(bench.config) as hanging, running(bench.sender()) as second:
+        async with running(bench.sender(client=hanging)) as first:
+            call = asyncio.create_task(first.execute(bench.transfer("one")))
+            await bench.until(1)
+            async with asyncio.timeout(WAIT_SECONDS):
+                with pytest.raises(SignerBusy):
+                    await second.execute(bench.transfer("one"))
+        await asyncio.wait([call])
+        assert (await second.execute(bench.transfer("one"))).succeeded
+    assert len(await bench.attempts()) == 1
+    assert await bench.received() == 5
 
 
 async def test_lease__held_by_another_while_the_deadline_passes_in_a_rest__is_told_as_that(bench: Bench) -> None:
