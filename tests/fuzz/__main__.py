@@ -23,6 +23,10 @@ SETTINGS = {
     "user_intents_per_15_minutes": "10000000",
     "reads_per_minute": "10000000",
     "watches_per_minute": "10000000",
+    "registrations_per_minute": "10000000",
+    "heartbeats_per_minute": "10000000",
+    "heartbeats_per_interval": "10000000",
+    "quotes_per_minute": "10000000",
     # Registrations are signed before the campaign and sent in the course of it.
     "registration_window_seconds": "7200",
     # What is kept of the newest events is bounded; here it is full before growth is judged.

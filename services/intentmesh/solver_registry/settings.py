@@ -4,9 +4,12 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from intentmesh.rpc.leases import Limit
 from intentmesh.rpc.settings import CommaSeparated, ServiceSettings
+from intentmesh.solver_registry.budgets import Limits
 
 ANYBODY = "*"
+_LIMITS = Limits()
 
 
 class RegistrySettings(ServiceSettings):
@@ -23,6 +26,19 @@ class RegistrySettings(ServiceSettings):
     """How far a signed time may lie from now."""
     refresh_seconds: float = Field(30.0, gt=0)
     """How often capabilities are read again and the gauges set."""
+
+    registrations_per_minute: int = Field(_LIMITS.registrations.amount, ge=1)
+    """Of one caller, as all that follow. Leaving counts as entering does."""
+    heartbeats_per_minute: int = Field(_LIMITS.heartbeats.amount, ge=1)
+    """Of all solvers that come from one address; each sends some twelve."""
+    heartbeats_per_interval: int = Field(10, ge=2)
+    """Of one solver, wherever it comes from."""
+    quotes_per_minute: int = Field(_LIMITS.quotes.amount, ge=1)
+    reads_per_minute: int = Field(_LIMITS.reads.amount, ge=1)
+    # Principals of class `service`.
+    service_quotes_per_minute: int = Field(60_000, ge=1)
+    service_reads_per_minute: int = Field(7_200_000, ge=1)
+
     network_file: Path | None = None
     """Tells which chains' output settlers pay what is offered above the order's amount; without it, all do."""
 
@@ -35,3 +51,21 @@ class RegistrySettings(ServiceSettings):
     def heartbeat_window_seconds(self) -> float:
         """Silence after which a solver is passed over."""
         return float(self.heartbeat_interval_seconds * self.heartbeats_missed)
+
+    def limits(self) -> Limits:
+        return self._limits(self.quotes_per_minute, self.reads_per_minute)
+
+    def service_limits(self) -> Limits:
+        """They bring the drafts of many; they are no solvers."""
+        return self._limits(self.service_quotes_per_minute, self.service_reads_per_minute)
+
+    def solver_heartbeats(self) -> Limit:
+        return Limit(self.heartbeats_per_interval, self.heartbeat_interval_seconds)
+
+    def _limits(self, quotes: int, reads: int) -> Limits:
+        return Limits(
+            registrations=Limit(self.registrations_per_minute, 60),
+            heartbeats=Limit(self.heartbeats_per_minute, 60),
+            quotes=Limit(quotes, 60),
+            reads=Limit(reads, 60),
+        )
