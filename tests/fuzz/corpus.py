@@ -193,7 +193,7 @@ class Corpus:
             "SolverRegistryService/DeregisterSolver": lambda random: self.signer.deregistration(invented(random)),
             "SolverRegistryService/GetSolver": lambda random: registry.GetSolverRequest(solver_id=solver_id(random)),
             "SolverRegistryService/ListSolvers": page(registry.ListSolversRequest, "ListSolvers"),
-            "SolverRegistryService/Heartbeat": lambda random: registry.HeartbeatRequest(solver_id=solver_id(random)),
+            "SolverRegistryService/Heartbeat": lambda random: self.signer.heartbeat(invented(random)),
             "SolverRegistryService/RequestQuotes": lambda random: registry.RequestQuotesRequest(
                 draft=random.choice(self.orders).order, min_quotes=random.choice((0, 1))
             ),

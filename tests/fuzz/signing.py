@@ -13,6 +13,7 @@ from intentmesh.domain.digests import (
     cancel_intent_digest,
     deregister_solver_digest,
     erc3009_digest,
+    heartbeat_digest,
     permit2_digest,
     register_solver_digest,
 )
@@ -36,7 +37,7 @@ from intentmesh.domain.types import (
 )
 from intentmesh.embedded.deployment import local_accounts
 from intentmesh.v1.intake_service_pb2 import CancelIntentRequest, SubmitIntentRequest
-from intentmesh.v1.solver_registry_service_pb2 import DeregisterSolverRequest, RegisterSolverRequest
+from intentmesh.v1.solver_registry_service_pb2 import DeregisterSolverRequest, HeartbeatRequest, RegisterSolverRequest
 
 from tests.fuzz import values
 
@@ -109,6 +110,11 @@ class Signer:
         made = DeregisterSolverRequest(address=self.solver_address(number), signed_time=self.now)
         return _sign_deregistration(made, self._solver_key(number))
 
+    def heartbeat(self, number: int) -> HeartbeatRequest:
+        """Of the number-th invented solver."""
+        made = HeartbeatRequest(solver_id=self.solver_address(number), signed_time=self.now)
+        return _sign_heartbeat(made, self._solver_key(number))
+
     def again(self, random: Random, message: Message) -> bool:
         """Sign a changed message anew, in place. False where it is not one that is signed, or is beyond signing."""
         sign_again = self._signs_again().get(type(message))
@@ -126,6 +132,7 @@ class Signer:
             CancelIntentRequest: self._cancellation_again,  # type: ignore[dict-item]  # as above
             RegisterSolverRequest: self._registration_again,  # type: ignore[dict-item]  # as above
             DeregisterSolverRequest: self._deregistration_again,  # type: ignore[dict-item]  # as above
+            HeartbeatRequest: self._heartbeat_again,  # type: ignore[dict-item]  # as above
         }
 
     def _submission_again(self, _: Random, request: SubmitIntentRequest) -> None:
@@ -151,6 +158,11 @@ class Signer:
         key = self._solver_key(random.randrange(SOLVER_KEYS))
         request.address = format_address(address_of(key))
         request.MergeFrom(_sign_deregistration(request, key))
+
+    def _heartbeat_again(self, random: Random, request: HeartbeatRequest) -> None:
+        number = random.randrange(SOLVER_KEYS)
+        request.solver_id = self.solver_address(number)
+        request.MergeFrom(_sign_heartbeat(request, self._solver_key(number)))
 
     def _solver_key(self, number: int) -> bytes:
         return bytes(keccak(f"fuzzed solver {self.seed} {number}".encode()))
@@ -214,6 +226,14 @@ class Signer:
 def _sign_registration(request: RegisterSolverRequest, key: bytes) -> RegisterSolverRequest:
     digest = register_solver_digest(parse_address(request.address), request.endpoint, request.signed_time)
     made = RegisterSolverRequest()
+    made.CopyFrom(request)
+    made.signature = sign(digest, key)
+    return made
+
+
+def _sign_heartbeat(request: HeartbeatRequest, key: bytes) -> HeartbeatRequest:
+    digest = heartbeat_digest(parse_address(request.solver_id), request.signed_time)
+    made = HeartbeatRequest()
     made.CopyFrom(request)
     made.signature = sign(digest, key)
     return made

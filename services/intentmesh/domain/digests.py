@@ -38,6 +38,7 @@ _FILL_ATTESTATION_TYPEHASH = keccak(
 _CANCEL_INTENT_TYPEHASH = keccak(b"CancelIntent(bytes32 intentId,uint64 validUntil)")
 _REGISTER_SOLVER_TYPEHASH = keccak(b"RegisterSolver(address solver,string endpoint,uint64 signedTime)")
 _DEREGISTER_SOLVER_TYPEHASH = keccak(b"DeregisterSolver(address solver,uint64 signedTime)")
+_HEARTBEAT_TYPEHASH = keccak(b"Heartbeat(address solver,uint64 signedTime)")
 
 _DOMAIN_PERMIT2_TYPEHASH = keccak(b"EIP712Domain(string name,uint256 chainId,address verifyingContract)")
 _DOMAIN_FULL_TYPEHASH = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
@@ -131,6 +132,11 @@ def register_solver_digest(solver: Address, endpoint: str, signed_time: int) -> 
 def deregister_solver_digest(solver: Address, signed_time: int) -> bytes:
     """What a solver signs to leave the registry; `signed_time` in Unix seconds."""
     return _digest(_mesh_domain(None), keccak(_DEREGISTER_SOLVER_TYPEHASH + to_bytes32(solver) + word(signed_time)))
+
+
+def heartbeat_digest(solver: Address, signed_time: int) -> bytes:
+    """What a solver signs to show the registry that it lives; `signed_time` in Unix seconds."""
+    return _digest(_mesh_domain(None), keccak(_HEARTBEAT_TYPEHASH + to_bytes32(solver) + word(signed_time)))
 
 
 def _witness_hash(order: Order) -> bytes:

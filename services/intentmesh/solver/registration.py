@@ -1,4 +1,4 @@
-"""Makes itself known to the registry and stays known: signed registration, then heartbeats, with retries for ever."""
+"""Makes itself known to the registry and stays known: registration, then heartbeats, all signed, retried for ever."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import grpc
 import structlog
 
 from intentmesh.domain.backoff import full_jitter
-from intentmesh.domain.digests import register_solver_digest
+from intentmesh.domain.digests import heartbeat_digest, register_solver_digest
 from intentmesh.domain.errors import MeshError, NotFound
 from intentmesh.domain.types import format_address
 from intentmesh.rpc.errors import mesh_error_from_rpc
@@ -87,8 +87,11 @@ class Registration:
     async def _beat(self, solver_id: str) -> None:
         """Returns when the registry does not know the solver any more; raises MeshError when it does not answer."""
         while True:
+            signed_time = int(self._clock())
+            signature = self._signer.sign_digest(heartbeat_digest(self._signer.address, signed_time))
+            request = HeartbeatRequest(solver_id=solver_id, signed_time=signed_time, signature=signature)
             try:
-                answer = await self._stub.Heartbeat(HeartbeatRequest(solver_id=solver_id), timeout=CALL_SECONDS)
+                answer = await self._stub.Heartbeat(request, timeout=CALL_SECONDS)
             except grpc.aio.AioRpcError as error:
                 told = mesh_error_from_rpc(error)
                 if isinstance(told, NotFound):

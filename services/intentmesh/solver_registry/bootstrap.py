@@ -42,16 +42,16 @@ async def build(settings: RegistrySettings) -> AsyncIterator[Service]:
         channels = SolverChannels()
         caller = SolverCaller(channels, settings.quote_timeout_seconds, settings.auction_timeout_seconds)
         roster = Roster(settings.approved_solvers)
-        registration = Registration(pool, caller, roster, window_seconds=settings.registration_window_seconds)
+        budgets = Budgets(
+            LeasedTokens(valkey), settings.limits(), settings.service_limits(), settings.solver_heartbeats()
+        )
+        registration = Registration(pool, caller, roster, budgets, window_seconds=settings.registration_window_seconds)
         auctions = AuctionHouse(
             pool,
             caller,
             roster,
             heartbeat_window_seconds=settings.heartbeat_window_seconds,
             chains_without_surplus=chains_without_surplus,
-        )
-        budgets = Budgets(
-            LeasedTokens(valkey), settings.limits(), settings.service_limits(), settings.solver_heartbeats()
         )
         servicer = SolverRegistryServicer(
             pool,

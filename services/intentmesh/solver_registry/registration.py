@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import structlog
 
-from intentmesh.domain.digests import deregister_solver_digest, register_solver_digest
-from intentmesh.domain.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from intentmesh.domain.digests import deregister_solver_digest, heartbeat_digest, register_solver_digest
+from intentmesh.domain.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated, Unavailable
 from intentmesh.domain.signatures import recover
 from intentmesh.domain.types import Address, format_address, parse_address
 from intentmesh.rpc import metrics
 from intentmesh.solver_registry.asking import SolverCaller, checked_endpoint
+from intentmesh.solver_registry.budgets import Budgets
 from intentmesh.solver_registry.eligibility import solver_id_of
 from intentmesh.solver_registry.roster import Roster, standing_of
 from intentmesh.store import solvers as store
@@ -19,6 +20,7 @@ from intentmesh.store.solvers import NewSolver, SolverRow
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.solver_registry_service_pb2 import (
     DeregisterSolverRequest,
+    HeartbeatRequest,
     RegisterSolverRequest,
     SolverState,
     UpdateSolverRequest,
@@ -37,6 +39,7 @@ class Registration:
         pool: Pool,
         caller: SolverCaller,
         roster: Roster,
+        budgets: Budgets,
         *,
         window_seconds: int,
         clock: Callable[[], float] = time.time,
@@ -44,6 +47,7 @@ class Registration:
         self._pool = pool
         self._caller = caller
         self._roster = roster
+        self._budgets = budgets
         self._window_seconds = window_seconds
         self._clock = clock
 
@@ -110,11 +114,24 @@ class Registration:
             raise no_such_solver(solver_id)
         return row
 
-    async def heartbeat(self, solver_id: str) -> None:
-        """Raises NotFound: the solver should register again."""
+    async def heartbeat(self, request: HeartbeatRequest) -> None:
+        """Keep a solver eligible that has proven to live. Raises as `register`; NotFound: it should register again.
+
+        Whoever could send it for another would have auctions wait for the dead.
+        """
+        address = _address_in(request.solver_id)
+        if not request.signature:
+            raise Unauthenticated("a heartbeat is signed by its solver")
+        self._check_time(request.signed_time)
+        _check_signer(heartbeat_digest(address, request.signed_time), request.signature, address)
+        solver_id = solver_id_of(request.solver_id)
+        await self._budgets.count_heartbeat_of(solver_id)
         async with self._pool.acquire() as conn:
-            if not await store.heartbeat(conn, solver_id.lower()):
-                raise no_such_solver(solver_id)
+            newest = await store.heartbeat(conn, solver_id, request.signed_time)
+        if newest is None:
+            raise no_such_solver(solver_id)
+        if newest > request.signed_time:
+            raise FailedPrecondition("the solver has signed something newer", reason=_stale())
 
     async def refresh(self, row: SolverRow) -> None:
         """Read the capabilities again; what is known stays when the solver does not answer or lies."""
@@ -157,6 +174,14 @@ def show_standing(row: SolverRow) -> None:
 def no_such_solver(solver_id: str) -> NotFound:
     """For every call that names a solver."""
     return NotFound("no such solver is registered", metadata={"resource": f"solvers/{solver_id[:64]}"})
+
+
+def _address_in(solver_id: str) -> Address:
+    """Ids are addresses. Raises NotFound."""
+    try:
+        return parse_address(solver_id)
+    except ValueError:
+        raise no_such_solver(solver_id) from None
 
 
 def _check_signer(digest: bytes, signature: bytes, address: Address) -> None:

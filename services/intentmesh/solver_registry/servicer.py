@@ -99,7 +99,7 @@ class SolverRegistryServicer(SolverRegistryServiceServicer):
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatResponse:
         """See the proto."""
         await self._count(Budget.HEARTBEATS, context)
-        await self._registration.heartbeat(request.solver_id)
+        await self._registration.heartbeat(request)
         return pb.HeartbeatResponse(interval_seconds=self._heartbeat_interval)
 
     async def RequestQuotes(self, request: pb.RequestQuotesRequest, context: Any) -> pb.RequestQuotesResponse:

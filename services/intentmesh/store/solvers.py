@@ -107,9 +107,13 @@ async def save_capabilities(conn: Connection, solver_id: str, capabilities: byte
     await conn.execute(_QUERIES["save_capabilities"], solver_id, capabilities)
 
 
-async def heartbeat(conn: Connection, solver_id: str) -> bool:
-    """False when no such solver is registered."""
-    return await conn.fetchval(_QUERIES["heartbeat"], solver_id) is not None
+async def heartbeat(conn: Connection, solver_id: str, signed_time: int) -> int | None:
+    """The newest time that the solver has signed, in Unix seconds; None when no such solver is registered.
+
+    Only a heartbeat that is newer than all before shows that the solver lives.
+    """
+    newest: int | None = await conn.fetchval(_QUERIES["heartbeat"], solver_id, signed_time)
+    return newest
 
 
 async def save_availability(

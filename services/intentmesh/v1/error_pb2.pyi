@@ -88,7 +88,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_ALLOWED: _ErrorReason.ValueType  # 47
     """The caller's principal may not do this (PERMISSION_DENIED)."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 48
-    """The call needs a principal and has none (UNAUTHENTICATED)."""
+    """The call needs a principal, or a solver's signature, and has none (UNAUTHENTICATED)."""
     ERROR_REASON_TOO_MANY_OPEN_INTENTS: _ErrorReason.ValueType  # 60
     """--- Business and chain (FAILED_PRECONDITION) ---
 
@@ -258,7 +258,7 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 46
 ERROR_REASON_NOT_ALLOWED: ErrorReason.ValueType  # 47
 """The caller's principal may not do this (PERMISSION_DENIED)."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 48
-"""The call needs a principal and has none (UNAUTHENTICATED)."""
+"""The call needs a principal, or a solver's signature, and has none (UNAUTHENTICATED)."""
 ERROR_REASON_TOO_MANY_OPEN_INTENTS: ErrorReason.ValueType  # 60
 """--- Business and chain (FAILED_PRECONDITION) ---
 

@@ -29,7 +29,7 @@ from intentmesh.v1 import order_pb2 as intentmesh_dot_v1_dot_order__pb2
 from intentmesh.v1 import solver_service_pb2 as intentmesh_dot_v1_dot_solver__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+intentmesh/v1/solver_registry_service.proto\x12\rintentmesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bintentmesh/v1/auction.proto\x1a\x19intentmesh/v1/order.proto\x1a\"intentmesh/v1/solver_service.proto\"\xd6\x02\n\x06Solver\x12\x11\n\tsolver_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12)\n\x05state\x18\x05 \x01(\x0e\x32\x1a.intentmesh.v1.SolverState\x12$\n\x06routes\x18\x06 \x03(\x0b\x32\x14.intentmesh.v1.Route\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13last_heartbeat_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11performance_score\x18\t \x01(\x01\x12\x14\n\x0csuccess_rate\x18\n \x01(\x01\x12\x0b\n\x03won\x18\x0b \x01(\r\x12\x0f\n\x07settled\x18\x0c \x01(\r\"\xbc\x01\n\x15RegisterSolverRequest\x12+\n\x07\x61\x64\x64ress\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{40}$\x12&\n\x08\x65ndpoint\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x80\x02\x32\x08^[!-~]+$\x12\x1d\n\x04name\x18\x03 \x01(\tB\x0f\xbaH\x0cr\n\x18@2\x06^\\PC*$\x12\x13\n\x0bsigned_time\x18\x04 \x01(\x04\x12\x1a\n\tsignature\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02hA\"?\n\x16RegisterSolverResponse\x12%\n\x06solver\x18\x01 \x01(\x0b\x32\x15.intentmesh.v1.Solver\"j\n\x13UpdateSolverRequest\x12(\n\tsolver_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.intentmesh.v1.SolverState\"=\n\x14UpdateSolverResponse\x12%\n\x06solver\x18\x01 \x01(\x0b\x32\x15.intentmesh.v1.Solver\"w\n\x17\x44\x65registerSolverRequest\x12+\n\x07\x61\x64\x64ress\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{40}$\x12\x13\n\x0bsigned_time\x18\x02 \x01(\x04\x12\x1a\n\tsignature\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02hA\"\x1a\n\x18\x44\x65registerSolverResponse\"<\n\x10GetSolverRequest\x12(\n\tsolver_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\":\n\x11GetSolverResponse\x12%\n\x06solver\x18\x01 \x01(\x0b\x32\x15.intentmesh.v1.Solver\"Q\n\x12ListSolversRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"V\n\x13ListSolversResponse\x12&\n\x07solvers\x18\x01 \x03(\x0b\x32\x15.intentmesh.v1.Solver\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x10HeartbeatRequest\x12(\n\tsolver_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\"-\n\x11HeartbeatResponse\x12\x18\n\x10interval_seconds\x18\x01 \x01(\r\"W\n\x14RequestQuotesRequest\x12+\n\x05\x64raft\x18\x01 \x01(\x0b\x32\x14.intentmesh.v1.OrderB\x06\xbaH\x03\xc8\x01\x01\x12\x12\n\nmin_quotes\x18\x02 \x01(\r\"=\n\x15RequestQuotesResponse\x12$\n\x06quotes\x18\x01 \x03(\x0b\x32\x14.intentmesh.v1.Quote\"\xd7\x01\n\x11RunAuctionRequest\x12*\n\tintent_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^0x[0-9a-f]{64}$\x12\x16\n\x05round\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12+\n\x05order\x18\x03 \x01(\x0b\x32\x14.intentmesh.v1.OrderB\x06\xbaH\x03\xc8\x01\x01\x12\x16\n\x0e\x61lready_opened\x18\x04 \x01(\x08\x12%\n\x13\x65xcluded_solver_ids\x18\x05 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x12\n\nmin_quotes\x18\x06 \x01(\r\"=\n\x12RunAuctionResponse\x12\'\n\x07\x61uction\x18\x01 \x01(\x0b\x32\x16.intentmesh.v1.Auction\">\n\x11GetAuctionRequest\x12)\n\nauction_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\"=\n\x12GetAuctionResponse\x12\'\n\x07\x61uction\x18\x01 \x01(\x0b\x32\x16.intentmesh.v1.Auction\"\x81\x01\n\x13ListAuctionsRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x14ListAuctionsResponse\x12(\n\x08\x61uctions\x18\x01 \x03(\x0b\x32\x16.intentmesh.v1.Auction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc2\x02\n\x07Outcome\x12*\n\tintent_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^0x[0-9a-f]{64}$\x12\x1d\n\x0c\x61ward_number\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12(\n\tsolver_id\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12\x34\n\x04kind\x18\x04 \x01(\x0e\x32\x1a.intentmesh.v1.OutcomeKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x34\n\x05\x63\x61use\x18\x05 \x01(\x0e\x32\x1b.intentmesh.v1.OutcomeCauseB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12%\n\x07message\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x08\x32\n^[^\\x00]*$\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x14ReportOutcomeRequest\x12/\n\x07outcome\x18\x01 \x01(\x0b\x32\x16.intentmesh.v1.OutcomeB\x06\xbaH\x03\xc8\x01\x01\"\x17\n\x15ReportOutcomeResponse\"|\n\x13ListOutcomesRequest\x12(\n\tsolver_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{0,128}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x14ListOutcomesResponse\x12(\n\x08outcomes\x18\x01 \x03(\x0b\x32\x16.intentmesh.v1.Outcome\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xbc\x01\n\x0bSolverState\x12\x1c\n\x18SOLVER_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eSOLVER_STATE_AWAITING_APPROVAL\x10\x01\x12\x17\n\x13SOLVER_STATE_ACTIVE\x10\x02\x12\x18\n\x14SOLVER_STATE_BENCHED\x10\x03\x12\x19\n\x15SOLVER_STATE_DISABLED\x10\x04\x12\x1d\n\x19SOLVER_STATE_DEREGISTERED\x10\x05*\x91\x01\n\x0bOutcomeKind\x12\x1c\n\x18OUTCOME_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTCOME_KIND_SETTLED\x10\x01\x12\x16\n\x12OUTCOME_KIND_FADED\x10\x02\x12\x17\n\x13OUTCOME_KIND_FAILED\x10\x03\x12\x19\n\x15OUTCOME_KIND_RELEASED\x10\x04*\x90\x01\n\x0cOutcomeCause\x12\x1d\n\x19OUTCOME_CAUSE_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTCOME_CAUSE_SOLVER\x10\x01\x12\x16\n\x12OUTCOME_CAUSE_USER\x10\x02\x12\x17\n\x13OUTCOME_CAUSE_CHAIN\x10\x03\x12\x16\n\x12OUTCOME_CAUSE_MESH\x10\x04\x32\xba\x08\n\x15SolverRegistryService\x12]\n\x0eRegisterSolver\x12$.intentmesh.v1.RegisterSolverRequest\x1a%.intentmesh.v1.RegisterSolverResponse\x12W\n\x0cUpdateSolver\x12\".intentmesh.v1.UpdateSolverRequest\x1a#.intentmesh.v1.UpdateSolverResponse\x12\x63\n\x10\x44\x65registerSolver\x12&.intentmesh.v1.DeregisterSolverRequest\x1a\'.intentmesh.v1.DeregisterSolverResponse\x12N\n\tGetSolver\x12\x1f.intentmesh.v1.GetSolverRequest\x1a .intentmesh.v1.GetSolverResponse\x12T\n\x0bListSolvers\x12!.intentmesh.v1.ListSolversRequest\x1a\".intentmesh.v1.ListSolversResponse\x12N\n\tHeartbeat\x12\x1f.intentmesh.v1.HeartbeatRequest\x1a .intentmesh.v1.HeartbeatResponse\x12Z\n\rRequestQuotes\x12#.intentmesh.v1.RequestQuotesRequest\x1a$.intentmesh.v1.RequestQuotesResponse\x12Q\n\nRunAuction\x12 .intentmesh.v1.RunAuctionRequest\x1a!.intentmesh.v1.RunAuctionResponse\x12Q\n\nGetAuction\x12 .intentmesh.v1.GetAuctionRequest\x1a!.intentmesh.v1.GetAuctionResponse\x12W\n\x0cListAuctions\x12\".intentmesh.v1.ListAuctionsRequest\x1a#.intentmesh.v1.ListAuctionsResponse\x12Z\n\rReportOutcome\x12#.intentmesh.v1.ReportOutcomeRequest\x1a$.intentmesh.v1.ReportOutcomeResponse\x12W\n\x0cListOutcomes\x12\".intentmesh.v1.ListOutcomesRequest\x1a#.intentmesh.v1.ListOutcomesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+intentmesh/v1/solver_registry_service.proto\x12\rintentmesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bintentmesh/v1/auction.proto\x1a\x19intentmesh/v1/order.proto\x1a\"intentmesh/v1/solver_service.proto\"\xd6\x02\n\x06Solver\x12\x11\n\tsolver_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12)\n\x05state\x18\x05 \x01(\x0e\x32\x1a.intentmesh.v1.SolverState\x12$\n\x06routes\x18\x06 \x03(\x0b\x32\x14.intentmesh.v1.Route\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13last_heartbeat_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11performance_score\x18\t \x01(\x01\x12\x14\n\x0csuccess_rate\x18\n \x01(\x01\x12\x0b\n\x03won\x18\x0b \x01(\r\x12\x0f\n\x07settled\x18\x0c \x01(\r\"\xbc\x01\n\x15RegisterSolverRequest\x12+\n\x07\x61\x64\x64ress\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{40}$\x12&\n\x08\x65ndpoint\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x80\x02\x32\x08^[!-~]+$\x12\x1d\n\x04name\x18\x03 \x01(\tB\x0f\xbaH\x0cr\n\x18@2\x06^\\PC*$\x12\x13\n\x0bsigned_time\x18\x04 \x01(\x04\x12\x1a\n\tsignature\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02hA\"?\n\x16RegisterSolverResponse\x12%\n\x06solver\x18\x01 \x01(\x0b\x32\x15.intentmesh.v1.Solver\"j\n\x13UpdateSolverRequest\x12(\n\tsolver_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.intentmesh.v1.SolverState\"=\n\x14UpdateSolverResponse\x12%\n\x06solver\x18\x01 \x01(\x0b\x32\x15.intentmesh.v1.Solver\"w\n\x17\x44\x65registerSolverRequest\x12+\n\x07\x61\x64\x64ress\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{40}$\x12\x13\n\x0bsigned_time\x18\x02 \x01(\x04\x12\x1a\n\tsignature\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02hA\"\x1a\n\x18\x44\x65registerSolverResponse\"<\n\x10GetSolverRequest\x12(\n\tsolver_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\":\n\x11GetSolverResponse\x12%\n\x06solver\x18\x01 \x01(\x0b\x32\x15.intentmesh.v1.Solver\"Q\n\x12ListSolversRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"V\n\x13ListSolversResponse\x12&\n\x07solvers\x18\x01 \x03(\x0b\x32\x15.intentmesh.v1.Solver\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x10HeartbeatRequest\x12(\n\tsolver_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12\x13\n\x0bsigned_time\x18\x02 \x01(\x04\x12\x1d\n\tsignature\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x02hA\xd8\x01\x01\"-\n\x11HeartbeatResponse\x12\x18\n\x10interval_seconds\x18\x01 \x01(\r\"W\n\x14RequestQuotesRequest\x12+\n\x05\x64raft\x18\x01 \x01(\x0b\x32\x14.intentmesh.v1.OrderB\x06\xbaH\x03\xc8\x01\x01\x12\x12\n\nmin_quotes\x18\x02 \x01(\r\"=\n\x15RequestQuotesResponse\x12$\n\x06quotes\x18\x01 \x03(\x0b\x32\x14.intentmesh.v1.Quote\"\xd7\x01\n\x11RunAuctionRequest\x12*\n\tintent_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^0x[0-9a-f]{64}$\x12\x16\n\x05round\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12+\n\x05order\x18\x03 \x01(\x0b\x32\x14.intentmesh.v1.OrderB\x06\xbaH\x03\xc8\x01\x01\x12\x16\n\x0e\x61lready_opened\x18\x04 \x01(\x08\x12%\n\x13\x65xcluded_solver_ids\x18\x05 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x12\n\nmin_quotes\x18\x06 \x01(\r\"=\n\x12RunAuctionResponse\x12\'\n\x07\x61uction\x18\x01 \x01(\x0b\x32\x16.intentmesh.v1.Auction\">\n\x11GetAuctionRequest\x12)\n\nauction_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\"=\n\x12GetAuctionResponse\x12\'\n\x07\x61uction\x18\x01 \x01(\x0b\x32\x16.intentmesh.v1.Auction\"\x81\x01\n\x13ListAuctionsRequest\x12-\n\tintent_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^0x[0-9a-fA-F]{64}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x14ListAuctionsResponse\x12(\n\x08\x61uctions\x18\x01 \x03(\x0b\x32\x16.intentmesh.v1.Auction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc2\x02\n\x07Outcome\x12*\n\tintent_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^0x[0-9a-f]{64}$\x12\x1d\n\x0c\x61ward_number\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12(\n\tsolver_id\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12\x34\n\x04kind\x18\x04 \x01(\x0e\x32\x1a.intentmesh.v1.OutcomeKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x34\n\x05\x63\x61use\x18\x05 \x01(\x0e\x32\x1b.intentmesh.v1.OutcomeCauseB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12%\n\x07message\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x08\x32\n^[^\\x00]*$\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x14ReportOutcomeRequest\x12/\n\x07outcome\x18\x01 \x01(\x0b\x32\x16.intentmesh.v1.OutcomeB\x06\xbaH\x03\xc8\x01\x01\"\x17\n\x15ReportOutcomeResponse\"|\n\x13ListOutcomesRequest\x12(\n\tsolver_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{0,128}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x14ListOutcomesResponse\x12(\n\x08outcomes\x18\x01 \x03(\x0b\x32\x16.intentmesh.v1.Outcome\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xbc\x01\n\x0bSolverState\x12\x1c\n\x18SOLVER_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eSOLVER_STATE_AWAITING_APPROVAL\x10\x01\x12\x17\n\x13SOLVER_STATE_ACTIVE\x10\x02\x12\x18\n\x14SOLVER_STATE_BENCHED\x10\x03\x12\x19\n\x15SOLVER_STATE_DISABLED\x10\x04\x12\x1d\n\x19SOLVER_STATE_DEREGISTERED\x10\x05*\x91\x01\n\x0bOutcomeKind\x12\x1c\n\x18OUTCOME_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTCOME_KIND_SETTLED\x10\x01\x12\x16\n\x12OUTCOME_KIND_FADED\x10\x02\x12\x17\n\x13OUTCOME_KIND_FAILED\x10\x03\x12\x19\n\x15OUTCOME_KIND_RELEASED\x10\x04*\x90\x01\n\x0cOutcomeCause\x12\x1d\n\x19OUTCOME_CAUSE_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTCOME_CAUSE_SOLVER\x10\x01\x12\x16\n\x12OUTCOME_CAUSE_USER\x10\x02\x12\x17\n\x13OUTCOME_CAUSE_CHAIN\x10\x03\x12\x16\n\x12OUTCOME_CAUSE_MESH\x10\x04\x32\xba\x08\n\x15SolverRegistryService\x12]\n\x0eRegisterSolver\x12$.intentmesh.v1.RegisterSolverRequest\x1a%.intentmesh.v1.RegisterSolverResponse\x12W\n\x0cUpdateSolver\x12\".intentmesh.v1.UpdateSolverRequest\x1a#.intentmesh.v1.UpdateSolverResponse\x12\x63\n\x10\x44\x65registerSolver\x12&.intentmesh.v1.DeregisterSolverRequest\x1a\'.intentmesh.v1.DeregisterSolverResponse\x12N\n\tGetSolver\x12\x1f.intentmesh.v1.GetSolverRequest\x1a .intentmesh.v1.GetSolverResponse\x12T\n\x0bListSolvers\x12!.intentmesh.v1.ListSolversRequest\x1a\".intentmesh.v1.ListSolversResponse\x12N\n\tHeartbeat\x12\x1f.intentmesh.v1.HeartbeatRequest\x1a .intentmesh.v1.HeartbeatResponse\x12Z\n\rRequestQuotes\x12#.intentmesh.v1.RequestQuotesRequest\x1a$.intentmesh.v1.RequestQuotesResponse\x12Q\n\nRunAuction\x12 .intentmesh.v1.RunAuctionRequest\x1a!.intentmesh.v1.RunAuctionResponse\x12Q\n\nGetAuction\x12 .intentmesh.v1.GetAuctionRequest\x1a!.intentmesh.v1.GetAuctionResponse\x12W\n\x0cListAuctions\x12\".intentmesh.v1.ListAuctionsRequest\x1a#.intentmesh.v1.ListAuctionsResponse\x12Z\n\rReportOutcome\x12#.intentmesh.v1.ReportOutcomeRequest\x1a$.intentmesh.v1.ReportOutcomeResponse\x12W\n\x0cListOutcomes\x12\".intentmesh.v1.ListOutcomesRequest\x1a#.intentmesh.v1.ListOutcomesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,6 +58,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSOLVERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
   _globals['_HEARTBEATREQUEST'].fields_by_name['solver_id']._loaded_options = None
   _globals['_HEARTBEATREQUEST'].fields_by_name['solver_id']._serialized_options = b'\272H\022r\0202\016^[!-~]{1,128}$'
+  _globals['_HEARTBEATREQUEST'].fields_by_name['signature']._loaded_options = None
+  _globals['_HEARTBEATREQUEST'].fields_by_name['signature']._serialized_options = b'\272H\007z\002hA\330\001\001'
   _globals['_REQUESTQUOTESREQUEST'].fields_by_name['draft']._loaded_options = None
   _globals['_REQUESTQUOTESREQUEST'].fields_by_name['draft']._serialized_options = b'\272H\003\310\001\001'
   _globals['_RUNAUCTIONREQUEST'].fields_by_name['intent_id']._loaded_options = None
@@ -96,12 +98,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTOUTCOMESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_LISTOUTCOMESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTOUTCOMESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
-  _globals['_SOLVERSTATE']._serialized_start=2963
-  _globals['_SOLVERSTATE']._serialized_end=3151
-  _globals['_OUTCOMEKIND']._serialized_start=3154
-  _globals['_OUTCOMEKIND']._serialized_end=3299
-  _globals['_OUTCOMECAUSE']._serialized_start=3302
-  _globals['_OUTCOMECAUSE']._serialized_end=3446
+  _globals['_SOLVERSTATE']._serialized_start=3015
+  _globals['_SOLVERSTATE']._serialized_end=3203
+  _globals['_OUTCOMEKIND']._serialized_start=3206
+  _globals['_OUTCOMEKIND']._serialized_end=3351
+  _globals['_OUTCOMECAUSE']._serialized_start=3354
+  _globals['_OUTCOMECAUSE']._serialized_end=3498
   _globals['_SOLVER']._serialized_start=217
   _globals['_SOLVER']._serialized_end=559
   _globals['_REGISTERSOLVERREQUEST']._serialized_start=562
@@ -125,35 +127,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSOLVERSRESPONSE']._serialized_start=1342
   _globals['_LISTSOLVERSRESPONSE']._serialized_end=1428
   _globals['_HEARTBEATREQUEST']._serialized_start=1430
-  _globals['_HEARTBEATREQUEST']._serialized_end=1490
-  _globals['_HEARTBEATRESPONSE']._serialized_start=1492
-  _globals['_HEARTBEATRESPONSE']._serialized_end=1537
-  _globals['_REQUESTQUOTESREQUEST']._serialized_start=1539
-  _globals['_REQUESTQUOTESREQUEST']._serialized_end=1626
-  _globals['_REQUESTQUOTESRESPONSE']._serialized_start=1628
-  _globals['_REQUESTQUOTESRESPONSE']._serialized_end=1689
-  _globals['_RUNAUCTIONREQUEST']._serialized_start=1692
-  _globals['_RUNAUCTIONREQUEST']._serialized_end=1907
-  _globals['_RUNAUCTIONRESPONSE']._serialized_start=1909
-  _globals['_RUNAUCTIONRESPONSE']._serialized_end=1970
-  _globals['_GETAUCTIONREQUEST']._serialized_start=1972
-  _globals['_GETAUCTIONREQUEST']._serialized_end=2034
-  _globals['_GETAUCTIONRESPONSE']._serialized_start=2036
-  _globals['_GETAUCTIONRESPONSE']._serialized_end=2097
-  _globals['_LISTAUCTIONSREQUEST']._serialized_start=2100
-  _globals['_LISTAUCTIONSREQUEST']._serialized_end=2229
-  _globals['_LISTAUCTIONSRESPONSE']._serialized_start=2231
-  _globals['_LISTAUCTIONSRESPONSE']._serialized_end=2320
-  _globals['_OUTCOME']._serialized_start=2323
-  _globals['_OUTCOME']._serialized_end=2645
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=2647
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=2718
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=2720
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=2743
-  _globals['_LISTOUTCOMESREQUEST']._serialized_start=2745
-  _globals['_LISTOUTCOMESREQUEST']._serialized_end=2869
-  _globals['_LISTOUTCOMESRESPONSE']._serialized_start=2871
-  _globals['_LISTOUTCOMESRESPONSE']._serialized_end=2960
-  _globals['_SOLVERREGISTRYSERVICE']._serialized_start=3449
-  _globals['_SOLVERREGISTRYSERVICE']._serialized_end=4531
+  _globals['_HEARTBEATREQUEST']._serialized_end=1542
+  _globals['_HEARTBEATRESPONSE']._serialized_start=1544
+  _globals['_HEARTBEATRESPONSE']._serialized_end=1589
+  _globals['_REQUESTQUOTESREQUEST']._serialized_start=1591
+  _globals['_REQUESTQUOTESREQUEST']._serialized_end=1678
+  _globals['_REQUESTQUOTESRESPONSE']._serialized_start=1680
+  _globals['_REQUESTQUOTESRESPONSE']._serialized_end=1741
+  _globals['_RUNAUCTIONREQUEST']._serialized_start=1744
+  _globals['_RUNAUCTIONREQUEST']._serialized_end=1959
+  _globals['_RUNAUCTIONRESPONSE']._serialized_start=1961
+  _globals['_RUNAUCTIONRESPONSE']._serialized_end=2022
+  _globals['_GETAUCTIONREQUEST']._serialized_start=2024
+  _globals['_GETAUCTIONREQUEST']._serialized_end=2086
+  _globals['_GETAUCTIONRESPONSE']._serialized_start=2088
+  _globals['_GETAUCTIONRESPONSE']._serialized_end=2149
+  _globals['_LISTAUCTIONSREQUEST']._serialized_start=2152
+  _globals['_LISTAUCTIONSREQUEST']._serialized_end=2281
+  _globals['_LISTAUCTIONSRESPONSE']._serialized_start=2283
+  _globals['_LISTAUCTIONSRESPONSE']._serialized_end=2372
+  _globals['_OUTCOME']._serialized_start=2375
+  _globals['_OUTCOME']._serialized_end=2697
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=2699
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=2770
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=2772
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=2795
+  _globals['_LISTOUTCOMESREQUEST']._serialized_start=2797
+  _globals['_LISTOUTCOMESREQUEST']._serialized_end=2921
+  _globals['_LISTOUTCOMESRESPONSE']._serialized_start=2923
+  _globals['_LISTOUTCOMESRESPONSE']._serialized_end=3012
+  _globals['_SOLVERREGISTRYSERVICE']._serialized_start=3501
+  _globals['_SOLVERREGISTRYSERVICE']._serialized_end=4583
 # @@protoc_insertion_point(module_scope)

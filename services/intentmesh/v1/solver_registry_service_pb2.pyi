@@ -394,15 +394,25 @@ class HeartbeatRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SOLVER_ID_FIELD_NUMBER: _builtins.int
+    SIGNED_TIME_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
     solver_id: _builtins.str
+    signed_time: _builtins.int
+    """Unix seconds, within 5 minutes of now. Shown again, a heartbeat counts once; one that is older than what the solver has
+    signed since is refused (FAILED_PRECONDITION).
+    """
+    signature: _builtins.bytes
+    """EIP-712 `Heartbeat(address solver,uint64 signedTime)` by the address, domain as for RegisterSolver."""
     def __init__(
         self,
         *,
         solver_id: _builtins.str = ...,
+        signed_time: _builtins.int = ...,
+        signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["solver_id", b"solver_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature", "signed_time", b"signed_time", "solver_id", b"solver_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -136,7 +136,8 @@ class SolverRegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Heartbeat(self, request, context):
-        """Heartbeat keeps a solver eligible; without one for the time that the answer names it is passed over.
+        """Heartbeat keeps a solver eligible; without one for a few times the interval that the answer names it is passed over.
+        Signed by the solver's address: nobody else can keep it alive. Without a signature: UNAUTHENTICATED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

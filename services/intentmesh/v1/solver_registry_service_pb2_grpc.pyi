@@ -44,7 +44,9 @@ class SolverRegistryServiceStub:
     GetSolver: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.GetSolverRequest, _solver_registry_service_pb2.GetSolverResponse]
     ListSolvers: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.ListSolversRequest, _solver_registry_service_pb2.ListSolversResponse]
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.HeartbeatRequest, _solver_registry_service_pb2.HeartbeatResponse]
-    """Heartbeat keeps a solver eligible; without one for the time that the answer names it is passed over."""
+    """Heartbeat keeps a solver eligible; without one for a few times the interval that the answer names it is passed over.
+    Signed by the solver's address: nobody else can keep it alive. Without a signature: UNAUTHENTICATED.
+    """
     RequestQuotes: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.RequestQuotesRequest, _solver_registry_service_pb2.RequestQuotesResponse]
     """RequestQuotes asks for offers on a draft that nobody has signed. Ranked, best first; nothing is stored for the user."""
     RunAuction: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.RunAuctionRequest, _solver_registry_service_pb2.RunAuctionResponse]
@@ -73,7 +75,9 @@ class SolverRegistryServiceAsyncStub(SolverRegistryServiceStub):
     GetSolver: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.GetSolverRequest, _solver_registry_service_pb2.GetSolverResponse]  # type: ignore[assignment]
     ListSolvers: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.ListSolversRequest, _solver_registry_service_pb2.ListSolversResponse]  # type: ignore[assignment]
     Heartbeat: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.HeartbeatRequest, _solver_registry_service_pb2.HeartbeatResponse]  # type: ignore[assignment]
-    """Heartbeat keeps a solver eligible; without one for the time that the answer names it is passed over."""
+    """Heartbeat keeps a solver eligible; without one for a few times the interval that the answer names it is passed over.
+    Signed by the solver's address: nobody else can keep it alive. Without a signature: UNAUTHENTICATED.
+    """
     RequestQuotes: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.RequestQuotesRequest, _solver_registry_service_pb2.RequestQuotesResponse]  # type: ignore[assignment]
     """RequestQuotes asks for offers on a draft that nobody has signed. Ranked, best first; nothing is stored for the user."""
     RunAuction: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.RunAuctionRequest, _solver_registry_service_pb2.RunAuctionResponse]  # type: ignore[assignment]
@@ -135,7 +139,9 @@ class SolverRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _solver_registry_service_pb2.HeartbeatRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_solver_registry_service_pb2.HeartbeatResponse, _abc.Awaitable[_solver_registry_service_pb2.HeartbeatResponse]]:
-        """Heartbeat keeps a solver eligible; without one for the time that the answer names it is passed over."""
+        """Heartbeat keeps a solver eligible; without one for a few times the interval that the answer names it is passed over.
+        Signed by the solver's address: nobody else can keep it alive. Without a signature: UNAUTHENTICATED.
+        """
 
     @_abc_1.abstractmethod
     def RequestQuotes(

@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 
 import pytest
-from intentmesh.domain.digests import register_solver_digest
+from intentmesh.domain.digests import heartbeat_digest, register_solver_digest
 from intentmesh.domain.errors import NotFound, Unavailable
 from intentmesh.domain.signatures import recover
 from intentmesh.domain.types import parse_address
@@ -34,7 +34,7 @@ class ForgetfulRegistry(SolverRegistryServiceServicer):
     def __init__(self) -> None:
         self.registrations: list[pb.RegisterSolverRequest] = []
         self.refused = 0
-        self.heartbeats = 0
+        self.heartbeats: list[pb.HeartbeatRequest] = []
         self.known_again = asyncio.Event()
 
     async def RegisterSolver(  # noqa: N802 - the proto's name
@@ -53,8 +53,8 @@ class ForgetfulRegistry(SolverRegistryServiceServicer):
         request: pb.HeartbeatRequest,
         context: object,  # noqa: ARG002 - as above
     ) -> pb.HeartbeatResponse:
-        self.heartbeats += 1
-        if self.heartbeats == 2:
+        self.heartbeats.append(request)
+        if len(self.heartbeats) == 2:
             raise NotFound("never heard of it")
         if len(self.registrations) == 2:
             self.known_again.set()
@@ -70,7 +70,7 @@ async def registry() -> AsyncIterator[tuple[ForgetfulRegistry, str]]:
         yield servicer, running.target
 
 
-async def test_run__registry_refuses_then_forgets__is_registered_again_with_a_signature_of_its_own(
+async def test_run__registry_refuses_then_forgets__is_registered_again_with_signatures_of_its_own(
     registry: tuple[ForgetfulRegistry, str],
 ) -> None:
     servicer, target = registry
@@ -91,3 +91,6 @@ async def test_run__registry_refuses_then_forgets__is_registered_again_with_a_si
         assert recover(digest, request.signature) == SOLVER.address == parse_address(request.address)
         assert request.endpoint == ENDPOINT
         assert abs(time.time() - request.signed_time) < WAIT_SECONDS
+    for beat in servicer.heartbeats:
+        assert recover(heartbeat_digest(SOLVER.address, beat.signed_time), beat.signature) == SOLVER.address
+        assert abs(time.time() - beat.signed_time) < WAIT_SECONDS

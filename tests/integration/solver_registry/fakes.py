@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from intentmesh.domain.digests import deregister_solver_digest, register_solver_digest
+from intentmesh.domain.digests import deregister_solver_digest, heartbeat_digest, register_solver_digest
 from intentmesh.domain.signatures import address_of, sign
 from intentmesh.domain.types import Address, format_address
 from intentmesh.rpc.channels import open_channel
@@ -148,6 +148,15 @@ class FakeSolver(SolverServiceServicer):
         return pb.DeregisterSolverRequest(
             address=format_address(self.address), signed_time=signed_time, signature=signature
         )
+
+    def heartbeat(self, *, at: float = 0.0, **wrong: Any) -> pb.HeartbeatRequest:
+        signed_time = int(at or time.time())
+        fields = {
+            "solver_id": self.solver_id,
+            "signed_time": signed_time,
+            "signature": sign(heartbeat_digest(self.address, signed_time), self.key),
+        }
+        return pb.HeartbeatRequest(**(fields | wrong))
 
 
 class Registry:

@@ -1,5 +1,6 @@
 """Budgets of the registry: strangers cannot flood it, solvers and the mesh do not feel them."""
 
+import time
 import urllib.request
 from typing import Any
 
@@ -131,6 +132,24 @@ async def test_quotes__principals_of_class_service__have_a_budget_of_their_own(f
             await call
             assert dict(await call.trailing_metadata() or ())["ratelimit-limit"] == "3"
         is_rate_limit(await error_of(shop.RequestQuotes(draft)), 3)
+
+
+async def test_heartbeats__of_one_solver__are_bounded_by_its_interval_and_only_it_uses_them_up(
+    fresh_database: str,
+) -> None:
+    async with registry(fresh_database, heartbeat_interval_seconds=30, heartbeats_per_interval=2) as mesh:
+        solver, other = await mesh.solver(offering(1)), await mesh.solver(offering(1))
+        beat = mesh.anybody.Heartbeat
+        forged = solver.heartbeat(signature=other.heartbeat().signature)
+        for wrong in (forged, pb.HeartbeatRequest(solver_id=solver.solver_id)):
+            for _ in range(3):
+                assert not isinstance(await error_of(beat(wrong)), ResourceExhausted)
+        for seconds in (1, 2):
+            await beat(solver.heartbeat(at=time.time() + seconds))
+        before = refusals(mesh)["solver_heartbeats"]
+        is_rate_limit(await error_of(beat(solver.heartbeat(at=time.time() + 3))), 2, 30)
+        assert refusals(mesh)["solver_heartbeats"] == before + 1
+        await beat(other.heartbeat(at=time.time() + 1))
 
 
 async def test_refusals__by_budget__are_counted_from_zero_on(fresh_database: str) -> None:

@@ -109,17 +109,88 @@ async def test_approval__the_configured_address__in_any_case(fresh_database: str
 async def test_heartbeat__missed_then_sent__decides_who_is_asked(fresh_database: str) -> None:
     async with registry(fresh_database, heartbeat_interval_seconds=7) as mesh:
         solver = await mesh.solver(offering(1_000))
-        conn = await asyncpg.connect(fresh_database)
-        await conn.execute("UPDATE solvers SET heartbeat_at = now() - interval '22 seconds'")
-        await conn.close()
+        await fall_silent(fresh_database)
         auction = (await mesh.executor.RunAuction(run_auction())).auction
         assert auction.participations[0].message == "no heartbeat for 22 s"
-        beat = await mesh.anybody.Heartbeat(pb.HeartbeatRequest(solver_id=solver.solver_id))
+        beat = await mesh.anybody.Heartbeat(solver.heartbeat(at=time.time() + 1))
         assert beat.interval_seconds == 7
         assert (await mesh.executor.RunAuction(run_auction(2))).auction.HasField("winner")
-        await mesh.anybody.DeregisterSolver(solver.deregistration())
-        gone = mesh.anybody.Heartbeat(pb.HeartbeatRequest(solver_id=solver.solver_id))
-        await refused(gone, grpc.StatusCode.NOT_FOUND, ErrorReason.ERROR_REASON_NOT_FOUND)
+        await mesh.anybody.DeregisterSolver(solver.deregistration(at=time.time() + 1))
+        for one in (solver, FakeSolver(99, offering(1))):
+            gone = mesh.anybody.Heartbeat(one.heartbeat(at=time.time() + 2))
+            await refused(gone, grpc.StatusCode.NOT_FOUND, ErrorReason.ERROR_REASON_NOT_FOUND)
+
+
+async def test_heartbeat__not_of_the_solver__keeps_no_dead_solver_alive(fresh_database: str) -> None:
+    now, invalid = time.time(), grpc.StatusCode.INVALID_ARGUMENT
+    async with registry(fresh_database, heartbeat_interval_seconds=7) as mesh:
+        dead, other = await mesh.solver(offering(1_000), register=False), FakeSolver(99, offering(1))
+        await mesh.anybody.RegisterSolver(dead.registration(at=now - 60))
+        await fall_silent(fresh_database)
+        for caller in (mesh.anybody, mesh.operator):
+            unsigned = caller.Heartbeat(pb.HeartbeatRequest(solver_id=dead.solver_id))
+            await refused(unsigned, grpc.StatusCode.UNAUTHENTICATED, ErrorReason.ERROR_REASON_UNAUTHENTICATED)
+        for wrong in (
+            dead.heartbeat(signature=other.heartbeat().signature),
+            dead.heartbeat(signature=dead.deregistration().signature),
+            other.heartbeat(solver_id=dead.solver_id),
+            dead.heartbeat(signed_time=int(now) - 1),
+        ):
+            await refused(mesh.anybody.Heartbeat(wrong), invalid, ErrorReason.ERROR_REASON_WRONG_OWNER)
+        await refused(mesh.anybody.Heartbeat(dead.heartbeat(signature=b"1")), invalid)
+        for at in (now - 310, now + 310):
+            await refused(mesh.anybody.Heartbeat(dead.heartbeat(at=at)), invalid)
+        nobody = dead.heartbeat(solver_id="no-address")
+        await refused(mesh.anybody.Heartbeat(nobody), grpc.StatusCode.NOT_FOUND)
+        assert await _asked(mesh, 1) == "no heartbeat for 22 s"
+
+
+async def test_heartbeat__shown_again_by_whoever_saw_it__keeps_no_dead_solver_alive(fresh_database: str) -> None:
+    now, stale = time.time(), grpc.StatusCode.FAILED_PRECONDITION
+    async with registry(fresh_database, heartbeat_interval_seconds=7) as mesh:
+        solver = await mesh.solver(offering(1_000), register=False)
+        registered = solver.registration(at=now - 90)
+        await mesh.anybody.RegisterSolver(registered)
+        await fall_silent(fresh_database)
+        await mesh.anybody.RegisterSolver(registered)
+        assert await _asked(mesh, 1) == "no heartbeat for 22 s"
+        first, last = solver.heartbeat(at=now - 60), solver.heartbeat(at=now - 30)
+        for beat in (first, last):
+            await mesh.anybody.Heartbeat(beat)
+        assert await _asked(mesh, 2) == ""
+        await fall_silent(fresh_database)
+        # The solver itself may not know whether its own has come.
+        await mesh.anybody.Heartbeat(last)
+        await refused(mesh.anybody.Heartbeat(first), stale, ErrorReason.ERROR_REASON_REQUEST_ID_REUSED)
+        await refused(mesh.anybody.RegisterSolver(registered), stale)
+        assert await _asked(mesh, 3) == "no heartbeat for 22 s"
+        await mesh.anybody.Heartbeat(solver.heartbeat(at=now))
+        assert await _asked(mesh, 4) == ""
+
+
+async def test_deregister__signed_by_another__takes_nobody_out(fresh_database: str) -> None:
+    async with registry(fresh_database) as mesh:
+        solver, other = await mesh.solver(offering(1_000)), FakeSolver(99, offering(1))
+        forged = solver.deregistration(at=time.time() + 1)
+        forged.signature = other.deregistration(at=time.time() + 1).signature
+        wrong_owner = ErrorReason.ERROR_REASON_WRONG_OWNER
+        await refused(mesh.anybody.DeregisterSolver(forged), grpc.StatusCode.INVALID_ARGUMENT, wrong_owner)
+        forged.signature = b""
+        await refused(mesh.anybody.DeregisterSolver(forged), grpc.StatusCode.INVALID_ARGUMENT)
+        assert await state(mesh, solver) == "ACTIVE"
+
+
+async def fall_silent(dsn: str) -> None:
+    conn = await asyncpg.connect(dsn)
+    await conn.execute("UPDATE solvers SET heartbeat_at = now() - interval '22 seconds'")
+    await conn.close()
+
+
+async def _asked(mesh: Registry, number: int) -> str:
+    """Why the only solver was not asked; empty where it won."""
+    auction = (await mesh.executor.RunAuction(run_auction(number))).auction
+    assert len(auction.participations) == 1
+    return auction.participations[0].message
 
 
 def outcome(

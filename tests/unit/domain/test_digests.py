@@ -13,6 +13,7 @@ from intentmesh.domain.digests import (
     deregister_solver_digest,
     erc3009_digest,
     fill_attestation_digest,
+    heartbeat_digest,
     permit2_digest,
     register_solver_digest,
 )
@@ -153,5 +154,11 @@ def test_solver_digests__any_solver__are_those_of_a_general_encoder(solver, endp
         [_NAME, _VERSION],
         domain,
         {"DeregisterSolver": "address solver,uint64 signedTime"},
+        {"solver": solver, "signedTime": signed},
+    )
+    assert heartbeat_digest(solver, signed) == _digest(
+        [_NAME, _VERSION],
+        domain,
+        {"Heartbeat": "address solver,uint64 signedTime"},
         {"solver": solver, "signedTime": signed},
     )

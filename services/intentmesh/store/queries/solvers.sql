@@ -1,6 +1,7 @@
 -- name: upsert_solver
 -- Registers a solver, or replaces what its newest signature says. A signature older than the newest changes nothing, and
--- the newest one shown again only says that the solver lives: its name is not signed, and a replay ends no bench.
+-- the newest one shown again does not even say that the solver lives, since anybody may have seen it: its name is not
+-- signed, and a replay ends no bench.
 INSERT INTO solvers (solver_id, address, endpoint, name, signed_time, capabilities)
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (solver_id) DO UPDATE
@@ -8,7 +9,7 @@ SET endpoint = EXCLUDED.endpoint,
     name = CASE WHEN solvers.signed_time < EXCLUDED.signed_time THEN EXCLUDED.name ELSE solvers.name END,
     signed_time = EXCLUDED.signed_time,
     capabilities = EXCLUDED.capabilities,
-    heartbeat_at = now(),
+    heartbeat_at = CASE WHEN solvers.signed_time < EXCLUDED.signed_time THEN now() ELSE solvers.heartbeat_at END,
     deregistered_at = NULL
 WHERE solvers.signed_time < EXCLUDED.signed_time
    OR (solvers.signed_time = EXCLUDED.signed_time AND solvers.endpoint = EXCLUDED.endpoint
@@ -48,8 +49,12 @@ UPDATE solvers SET approved = $2, disabled = $3 WHERE solver_id = $1 RETURNING *
 UPDATE solvers SET capabilities = $2 WHERE solver_id = $1
 
 -- name: heartbeat
--- The solver lives.
-UPDATE solvers SET heartbeat_at = now() WHERE solver_id = $1 AND deregistered_at IS NULL RETURNING solver_id
+-- The solver lived when it signed this. What it has signed before proves nothing more: anybody may show it again. Returns
+-- the newest time it has signed.
+UPDATE solvers
+SET heartbeat_at = CASE WHEN signed_time < $2 THEN now() ELSE heartbeat_at END, signed_time = greatest(signed_time, $2)
+WHERE solver_id = $1 AND deregistered_at IS NULL
+RETURNING signed_time
 
 -- name: save_availability
 -- State of the breaker.
