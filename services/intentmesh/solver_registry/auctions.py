@@ -28,7 +28,6 @@ from intentmesh.v1.solver_service_pb2 import QuoteRequest
 
 log = structlog.get_logger()
 
-MAX_SOLVERS = 1_000
 PROBE_SECONDS = 5.0
 """Longer than any auction: until then nobody else probes the same solver."""
 
@@ -83,7 +82,7 @@ class AuctionHouse:
         order = order_from_proto(request.draft, "draft")
         now = self._clock()
         async with self._pool.acquire() as conn:
-            rows = await store.live_solvers(conn, MAX_SOLVERS, self._roster.approved_by_configuration)
+            rows = await self._roster.live(conn)
         # Benched solvers are probed by auctions only, whose answers are recorded.
         candidates = [self._roster.candidate(row, now) for row in rows if not breaker_of(row).is_half_open(now)]
         asked, passed_over = divide(order, candidates, self._admission(now, ()))
@@ -118,10 +117,7 @@ class AuctionHouse:
         self, conn: Connection, order: Order, excluded: Sequence[str]
     ) -> tuple[list[Candidate], list[NotEligible]]:
         now = self._clock()
-        rows = {
-            row.solver_id: row
-            for row in await store.live_solvers(conn, MAX_SOLVERS, self._roster.approved_by_configuration)
-        }
+        rows = {row.solver_id: row for row in await self._roster.live(conn)}
         candidates = [self._roster.candidate(row, now) for row in rows.values()]
         asked, passed_over = divide(order, candidates, self._admission(now, excluded))
         probed_until = datetime.fromtimestamp(now + PROBE_SECONDS, UTC)

@@ -45,7 +45,15 @@ async def build(settings: RegistrySettings) -> AsyncIterator[Service]:
         budgets = Budgets(
             LeasedTokens(valkey), settings.limits(), settings.service_limits(), settings.solver_heartbeats()
         )
-        registration = Registration(pool, caller, roster, budgets, window_seconds=settings.registration_window_seconds)
+        registration = Registration(
+            pool,
+            caller,
+            roster,
+            budgets,
+            window_seconds=settings.registration_window_seconds,
+            strangers_kept=settings.unapproved_kept,
+            strangers_kept_seconds=settings.unapproved_kept_seconds,
+        )
         auctions = AuctionHouse(
             pool,
             caller,

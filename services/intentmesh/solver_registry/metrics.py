@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from prometheus_client import Counter
 
 REFUSALS = Counter("registry_refusals_total", "Calls refused since a budget was used up", ["budget"])
+FORGOTTEN = Counter("registry_forgotten_solvers_total", "Solvers taken out that nobody had approved")
 
 
 def start_at_zero(budgets: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from intentmesh.rpc import metrics
 from intentmesh.solver_registry.asking import SolverCaller, checked_endpoint
 from intentmesh.solver_registry.budgets import Budgets
 from intentmesh.solver_registry.eligibility import solver_id_of
+from intentmesh.solver_registry.metrics import FORGOTTEN
 from intentmesh.solver_registry.roster import Roster, standing_of
 from intentmesh.store import solvers as store
 from intentmesh.store.pool import Pool
@@ -42,6 +43,8 @@ class Registration:
         budgets: Budgets,
         *,
         window_seconds: int,
+        strangers_kept: int,
+        strangers_kept_seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._pool = pool
@@ -49,6 +52,8 @@ class Registration:
         self._roster = roster
         self._budgets = budgets
         self._window_seconds = window_seconds
+        self._strangers_kept = strangers_kept
+        self._strangers_kept_seconds = strangers_kept_seconds
         self._clock = clock
 
     async def register(self, request: RegisterSolverRequest) -> SolverRow:
@@ -71,6 +76,8 @@ class Registration:
             row = await store.upsert_solver(conn, new)
         if row is None:
             raise FailedPrecondition("the solver has signed something newer", reason=_stale())
+        if known is None and not approved:
+            await self.forget_strangers()
         log.info("solver_registered", solver_id=solver_id, endpoint=endpoint, approved=approved)
         return row
 
@@ -142,6 +149,14 @@ class Registration:
         if capabilities != row.capabilities:
             async with self._pool.acquire() as conn:
                 await store.save_capabilities(conn, row.solver_id, capabilities)
+
+    async def forget_strangers(self) -> None:
+        """Keep the store from being filled: anybody may register, with any number of keys."""
+        async with self._pool.acquire() as conn:
+            gone = await self._roster.forget_strangers(conn, self._strangers_kept, self._strangers_kept_seconds)
+        if gone:
+            FORGOTTEN.inc(gone)
+            log.info("strangers_forgotten", count=gone)
 
     async def _capabilities(self, endpoint: str, address: Address) -> bytes:
         answer = await self._caller.capabilities(endpoint)

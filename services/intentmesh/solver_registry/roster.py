@@ -9,9 +9,13 @@ from intentmesh.domain.types import format_address
 from intentmesh.solver_registry.eligibility import Candidate
 from intentmesh.solver_registry.settings import ANYBODY
 from intentmesh.solver_registry.standing import Breaker, Standing
+from intentmesh.store import solvers as store
+from intentmesh.store.pool import Connection
 from intentmesh.store.solvers import SolverRow
 from intentmesh.v1.solver_registry_service_pb2 import Solver, SolverState
 from intentmesh.v1.solver_service_pb2 import GetCapabilitiesResponse, Route
+
+MAX_SOLVERS = 1_000
 
 
 class Roster:
@@ -19,6 +23,8 @@ class Roster:
 
     def __init__(self, approved_owners: Collection[str]) -> None:
         self._approved = frozenset(approved_owners)
+        self._approves_anybody = ANYBODY in self._approved
+        self._configured = tuple(self._approved - {ANYBODY})
 
     def is_approved(self, row: SolverRow) -> bool:
         """By an operator or by the configuration. The owner of a solver is its address."""
@@ -26,12 +32,17 @@ class Roster:
 
     def approves(self, solver_id: str) -> bool:
         """By the configuration."""
-        return ANYBODY in self._approved or solver_id in self._approved
+        return self._approves_anybody or solver_id in self._approved
 
-    @property
-    def approved_by_configuration(self) -> tuple[str, ...]:
-        """Ids of solvers."""
-        return tuple(self._approved - {ANYBODY})
+    async def live(self, conn: Connection) -> list[SolverRow]:
+        """All that are registered and approved, at most MAX_SOLVERS."""
+        return await store.live_solvers(conn, MAX_SOLVERS, self._configured, anybody=self._approves_anybody)
+
+    async def forget_strangers(self, conn: Connection, most: int, silent_seconds: float) -> int:
+        """As the store does; nobody is a stranger where anybody is approved."""
+        if self._approves_anybody:
+            return 0
+        return await store.forget_strangers(conn, self._configured, most, silent_seconds)
 
     def state(self, row: SolverRow, now: float) -> SolverState.ValueType:
         """What holds first: gone, switched off, not approved, benched."""

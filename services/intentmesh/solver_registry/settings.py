@@ -39,6 +39,11 @@ class RegistrySettings(ServiceSettings):
     service_quotes_per_minute: int = Field(60_000, ge=1)
     service_reads_per_minute: int = Field(7_200_000, ge=1)
 
+    unapproved_kept: int = Field(1_000, gt=0)
+    """Registrations that nobody has approved: of more, those stay that were heard of last."""
+    unapproved_kept_seconds: float = Field(86_400.0, gt=0)
+    """Of these, one that was silent for so long is forgotten."""
+
     network_file: Path | None = None
     """Tells which chains' output settlers pay what is offered above the order's amount; without it, all do."""
 

@@ -1,13 +1,11 @@
-"""Background work: capabilities are read again, gauges follow the store, channels to solvers that left are closed."""
+"""Background work: strangers are forgotten, capabilities read again, gauges follow the store, channels are closed."""
 
 import asyncio
 
 from intentmesh.rpc import metrics
 from intentmesh.solver_registry.asking import SolverChannels
-from intentmesh.solver_registry.auctions import MAX_SOLVERS
 from intentmesh.solver_registry.registration import Registration, show_standing
 from intentmesh.solver_registry.roster import Roster
-from intentmesh.store import solvers as store
 from intentmesh.store.pool import Pool
 
 
@@ -37,12 +35,11 @@ class Upkeep:
 
     async def once(self) -> None:
         """One round."""
+        await self._registration.forget_strangers()
         async with self._pool.acquire() as conn:
-            rows = await store.live_solvers(conn, MAX_SOLVERS, self._roster.approved_by_configuration)
+            rows = await self._roster.live(conn)
         await self._channels.keep_only({row.endpoint for row in rows})
-        await asyncio.gather(
-            *(self._registration.refresh(row) for row in rows if self._roster.is_approved(row) and not row.disabled)
-        )
+        await asyncio.gather(*(self._registration.refresh(row) for row in rows if not row.disabled))
         for row in rows:
             show_standing(row)
         present = {row.solver_id for row in rows}

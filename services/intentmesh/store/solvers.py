@@ -92,9 +92,19 @@ async def list_solvers(conn: Connection, after: str, limit: int) -> list[SolverR
     return _solvers(await conn.fetch(_QUERIES["list_solvers"], after, limit))
 
 
-async def live_solvers(conn: Connection, limit: int, approved: Sequence[str] = ()) -> list[SolverRow]:
-    """All that are registered, up to a limit: those of `approved` and those an operator approved first."""
-    return _solvers(await conn.fetch(_QUERIES["live_solvers"], limit, list(approved)))
+async def live_solvers(
+    conn: Connection, limit: int, configured: Sequence[str] = (), *, anybody: bool = False
+) -> list[SolverRow]:
+    """All that are registered and approved, by an operator or as `configured` (all, with `anybody`), up to a limit."""
+    return _solvers(await conn.fetch(_QUERIES["live_solvers"], limit, list(configured), anybody))
+
+
+async def forget_strangers(conn: Connection, configured: Sequence[str], most: int, silent_seconds: float) -> int:
+    """Take out all but `most` of those that nobody has approved, and the silent ones; returns how many went.
+
+    Solvers with outcomes stay, and so do those that are `configured` or that an operator has decided upon.
+    """
+    return len(await conn.fetch(_QUERIES["forget_strangers"], list(configured), most, silent_seconds))
 
 
 async def decide_solver(conn: Connection, solver_id: str, *, approved: bool, disabled: bool) -> SolverRow | None:

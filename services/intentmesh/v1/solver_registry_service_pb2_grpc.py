@@ -103,7 +103,8 @@ class SolverRegistryServiceServicer:
 
     def RegisterSolver(self, request, context):
         """RegisterSolver enters a solver, proven by a signature of its address, and reads its capabilities. It takes part in
-        auctions once its owner is approved. Registering again replaces endpoint and capabilities.
+        auctions once its owner is approved. Registering again replaces endpoint and capabilities. Of solvers that await approval
+        only so many are kept, and no silent ones: where Heartbeat answers NOT_FOUND, register again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

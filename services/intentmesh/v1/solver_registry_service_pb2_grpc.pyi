@@ -35,7 +35,8 @@ class SolverRegistryServiceStub:
     def __new__(cls, channel: _aio.Channel) -> SolverRegistryServiceAsyncStub: ...
     RegisterSolver: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.RegisterSolverRequest, _solver_registry_service_pb2.RegisterSolverResponse]
     """RegisterSolver enters a solver, proven by a signature of its address, and reads its capabilities. It takes part in
-    auctions once its owner is approved. Registering again replaces endpoint and capabilities.
+    auctions once its owner is approved. Registering again replaces endpoint and capabilities. Of solvers that await approval
+    only so many are kept, and no silent ones: where Heartbeat answers NOT_FOUND, register again.
     """
     UpdateSolver: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.UpdateSolverRequest, _solver_registry_service_pb2.UpdateSolverResponse]
     """UpdateSolver approves, disables or caps a solver. Operators only."""
@@ -66,7 +67,8 @@ class SolverRegistryServiceAsyncStub(SolverRegistryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterSolver: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.RegisterSolverRequest, _solver_registry_service_pb2.RegisterSolverResponse]  # type: ignore[assignment]
     """RegisterSolver enters a solver, proven by a signature of its address, and reads its capabilities. It takes part in
-    auctions once its owner is approved. Registering again replaces endpoint and capabilities.
+    auctions once its owner is approved. Registering again replaces endpoint and capabilities. Of solvers that await approval
+    only so many are kept, and no silent ones: where Heartbeat answers NOT_FOUND, register again.
     """
     UpdateSolver: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.UpdateSolverRequest, _solver_registry_service_pb2.UpdateSolverResponse]  # type: ignore[assignment]
     """UpdateSolver approves, disables or caps a solver. Operators only."""
@@ -100,7 +102,8 @@ class SolverRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_solver_registry_service_pb2.RegisterSolverResponse, _abc.Awaitable[_solver_registry_service_pb2.RegisterSolverResponse]]:
         """RegisterSolver enters a solver, proven by a signature of its address, and reads its capabilities. It takes part in
-        auctions once its owner is approved. Registering again replaces endpoint and capabilities.
+        auctions once its owner is approved. Registering again replaces endpoint and capabilities. Of solvers that await approval
+        only so many are kept, and no silent ones: where Heartbeat answers NOT_FOUND, register again.
         """
 
     @_abc_1.abstractmethod

@@ -35,10 +35,34 @@ SELECT * FROM solvers WHERE solver_id = ANY ($1::text[]) ORDER BY solver_id FOR 
 SELECT * FROM solvers WHERE solver_id > $1 ORDER BY solver_id LIMIT $2
 
 -- name: live_solvers
--- Solvers that may be asked some time; $2 are approved by the configuration. The approved ones come first: anybody may
--- register, and a crowd of strangers must not push them over the limit.
-SELECT * FROM solvers WHERE deregistered_at IS NULL
+-- Solvers that may be asked some time: an operator approves them, or the configuration, which names $2 or ($3) anybody.
+-- All others may be a crowd that no competition should read.
+SELECT * FROM solvers
+WHERE deregistered_at IS NULL AND (approved OR solver_id = ANY ($2::text[]) OR $3)
 ORDER BY approved OR solver_id = ANY ($2::text[]) DESC, heartbeat_at DESC, solver_id LIMIT $1
+
+-- name: forget_strangers
+-- Takes out solvers that nobody has ever approved or judged, $1 being approved by the configuration: those beyond the $2
+-- that were heard of last (of these, who has left counts least), and those silent for $3 seconds. With its row goes the
+-- time of its newest signature; a replay of it could only enter it again, as one that nobody has approved.
+WITH strangers AS (
+    SELECT solver_id, heartbeat_at,
+           row_number() OVER (ORDER BY deregistered_at IS NULL DESC, heartbeat_at DESC, solver_id) AS place
+    FROM solvers
+    WHERE NOT approved AND NOT disabled AND won = 0 AND solver_id <> ALL ($1::text[])
+), over AS (
+    SELECT solver_id FROM solvers
+    WHERE solver_id IN (
+            SELECT solver_id FROM strangers WHERE place > $2 OR heartbeat_at < now() - make_interval(secs => $3)
+        )
+      -- Once more, since an operator may have decided meanwhile.
+      AND NOT approved AND NOT disabled
+      AND NOT EXISTS (SELECT FROM outcomes o WHERE o.solver_id = solvers.solver_id)
+    ORDER BY solver_id
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM solvers WHERE solver_id IN (SELECT solver_id FROM over)
+RETURNING solver_id
 
 -- name: decide_solver
 -- An operator's decision.
