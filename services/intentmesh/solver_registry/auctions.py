@@ -56,6 +56,7 @@ class AuctionHouse:
         *,
         heartbeat_window_seconds: float,
         chains_without_surplus: frozenset[int],
+        longest_fill_seconds: int,
         clock: Clock = time.time,
     ) -> None:
         self._pool = pool
@@ -63,6 +64,7 @@ class AuctionHouse:
         self._roster = roster
         self._heartbeat_window = heartbeat_window_seconds
         self._chains_without_surplus = chains_without_surplus
+        self._longest_fill_ms = longest_fill_seconds * MILLISECONDS
         self._clock = clock
         self._running: dict[str, asyncio.Task[Auction]] = {}
 
@@ -141,7 +143,7 @@ class AuctionHouse:
         accepts_surplus = order.outputs[0].chain_id not in self._chains_without_surplus
 
         def terms() -> Terms:
-            return Terms(order, int(self._clock() * MILLISECONDS), accepts_surplus)
+            return Terms(order, int(self._clock() * MILLISECONDS), accepts_surplus, self._longest_fill_ms)
 
         def counts(answer: Answer) -> bool:
             offer = quotes.offer_from(answer) if answer.quote is not None else ""

@@ -60,6 +60,7 @@ async def build(settings: RegistrySettings) -> AsyncIterator[Service]:
             roster,
             heartbeat_window_seconds=settings.heartbeat_window_seconds,
             chains_without_surplus=chains_without_surplus,
+            longest_fill_seconds=settings.longest_fill_seconds,
         )
         servicer = SolverRegistryServicer(
             pool,

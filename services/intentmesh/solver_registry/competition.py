@@ -26,6 +26,8 @@ class Terms:
     now_ms: int
     accepts_surplus: bool
     """The output settler pays what is offered above the order's amount; else the offer is worth the order's amount."""
+    longest_fill_ms: int
+    """No promise may reach further ahead: until its time has passed, the order waits for its winner alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,17 @@ def broken_rule(terms: Terms, offer: UnscoredOffer) -> str:
         return "the promised fill time has passed"
     if offer.fill_time_ms > terms.order.fill_deadline * MILLISECONDS:
         return "the promised fill time is after the fill deadline"
+    if offer.fill_time_ms - terms.now_ms > terms.longest_fill_ms:
+        return _too_distant(terms, offer)
     if offer.valid_until_ms <= terms.now_ms:
         return "the quote has lapsed"
     return _unfillable_output(terms, offer)
+
+
+def _too_distant(terms: Terms, offer: UnscoredOffer) -> str:
+    seconds = -(-(offer.fill_time_ms - terms.now_ms) // MILLISECONDS)
+    longest = terms.longest_fill_ms // MILLISECONDS
+    return f"the promised fill is {seconds} s away, and no fill is waited for longer than {longest} s"
 
 
 def _unfillable_output(terms: Terms, offer: UnscoredOffer) -> str:

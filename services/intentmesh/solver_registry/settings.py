@@ -22,6 +22,9 @@ class RegistrySettings(ServiceSettings):
     """A solver that missed so many is passed over."""
     quote_timeout_seconds: float = Field(0.5, gt=0)
     auction_timeout_seconds: float = Field(2.0, gt=0)
+    longest_fill_seconds: int = Field(900, gt=0)
+    """How far ahead a solver may promise its fill: should it fall silent, nobody else gets the order until then. Enough
+    where an opening is waited for until two epochs of 32 blocks of 12 s are over."""
     registration_window_seconds: int = Field(300, gt=0)
     """How far a signed time may lie from now."""
     refresh_seconds: float = Field(30.0, gt=0)

@@ -82,7 +82,9 @@ class Quote(_message.Message):
 
     @_builtins.property
     def fill_time(self) -> _timestamp_pb2.Timestamp:
-        """The solver promises to fill by then."""
+        """The solver promises to fill by then: not after the order's fill deadline, and no further ahead than the mesh waits for a
+        fill before it gives the order to another solver (15 minutes, unless it is configured otherwise).
+        """
 
     @_builtins.property
     def valid_until(self) -> _timestamp_pb2.Timestamp:

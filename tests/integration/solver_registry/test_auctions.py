@@ -139,6 +139,25 @@ async def test_run_auction__enough_quotes__does_not_wait_nor_blame_the_others(fr
         await conn.close()
 
 
+async def test_run_auction__generous_offer_for_a_distant_fill__does_not_win_and_is_told_why(
+    fresh_database: str,
+) -> None:
+    now = int(time.time())
+    distant = order(fill_deadline=now + 3_600, expires=now + 7_200)
+    async with registry(fresh_database) as mesh, registry(fresh_database, longest_fill_seconds=3_600) as patient:
+        blocking = await mesh.solver(offering(9_000, fill_in_s=3_000))
+        auction = (await mesh.executor.RunAuction(run_auction(order=distant))).auction
+        assert outcomes(auction) == {blocking.solver_id: "INVALID"}
+        assert "no fill is waited for longer than 900 s" in message(auction, blocking.solver_id)
+        honest = await mesh.solver(offering(1_000, fill_in_s=800))
+        auction = (await mesh.executor.RunAuction(run_auction(2, order=distant))).auction
+        assert outcomes(auction) == {honest.solver_id: "WON", blocking.solver_id: "INVALID"}
+        quotes = await mesh.anybody.RequestQuotes(pb.RequestQuotesRequest(draft=distant))
+        assert [quote.solver_id for quote in quotes.quotes] == [honest.solver_id]
+        auction = (await patient.executor.RunAuction(run_auction(3, order=distant))).auction
+        assert auction.winner.solver_id == blocking.solver_id
+
+
 async def test_run_auction__all_too_slow__ends_with_the_auctions_time_and_nobody_wins(fresh_database: str) -> None:
     async with registry(fresh_database, quote_timeout_seconds=30, auction_timeout_seconds=0.3) as mesh:
         slow = await mesh.solver(hanging)

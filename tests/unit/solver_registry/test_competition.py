@@ -14,6 +14,7 @@ from intentmesh.solver_registry.standing import Standing
 
 NOW_MS = 1_700_000_000_000
 DEADLINE = 1_700_000_600
+LONGEST_FILL_MS = 900_000
 TOKEN_A, TOKEN_B = Bytes32(b"\0" * 12 + b"\xaa" * 20), Bytes32(b"\0" * 12 + b"\xbb" * 20)
 
 
@@ -29,7 +30,7 @@ def order(*outputs: OrderOutput) -> Order:
 
 
 def terms(wanted: Order | None = None, *, accepts_surplus: bool = True) -> Terms:
-    return Terms(wanted or order(), NOW_MS, accepts_surplus)
+    return Terms(wanted or order(), NOW_MS, accepts_surplus, LONGEST_FILL_MS)
 
 
 def address(number: int) -> Address:
@@ -158,6 +159,14 @@ def test_arbitrate__dutch_without_surplus__is_clipped_at_the_promised_fill_time(
 def test_broken_rule__each_rule__is_named(changes, sentence: str) -> None:
     assert sentence in broken_rule(terms(), offer(**changes))
     assert broken_rule(terms(), offer()) == ""
+
+
+def test_broken_rule__promise_longer_than_the_mesh_waits__is_named_whatever_the_deadline() -> None:
+    patient = replace(terms(), order=replace(order(), fill_deadline=DEADLINE + 3_000))
+    assert broken_rule(patient, offer(fill_time_ms=NOW_MS + LONGEST_FILL_MS)) == ""
+    sentence = "the promised fill is 901 s away, and no fill is waited for longer than 900 s"
+    assert broken_rule(patient, offer(fill_time_ms=NOW_MS + LONGEST_FILL_MS + 1)) == sentence
+    assert "after the fill deadline" in broken_rule(terms(), offer(fill_time_ms=NOW_MS + LONGEST_FILL_MS + 1))
 
 
 def test_broken_rule__dutch_price_at_the_promised_time__is_the_least() -> None:
