@@ -26,7 +26,7 @@ class Budget(StrEnum):
     READS = "reads"
 
 
-# Counted for a solver, once it has proven to be it: nobody else can use it up.
+# Counted for a solver, wherever it came from, once it has proven to be it: who only knows its id uses up nothing of it.
 SOLVER_HEARTBEATS = "solver_heartbeats"
 
 

@@ -17,7 +17,7 @@ from intentmesh.v1.auction_pb2 import Participation, Quote, QuoteOutcome
 MAX_QUOTE_ID_CHARACTERS = 128
 _MAX_TIME_SECONDS = 253_402_300_799  # the last second that a proto Timestamp may hold
 
-# Anybody may register, and is passed over until somebody approves: a crowd must not make every record large.
+# Where the configuration approves anybody, a crowd that is passed over must not make every record large.
 MAX_PASSED_OVER = 100
 
 

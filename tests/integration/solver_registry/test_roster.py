@@ -1,18 +1,26 @@
 """Entering, leaving, approval, heartbeats, outcomes and the numbers that follow from them."""
 
+import asyncio
 import subprocess
 import sys
 import time
 import urllib.request
+from random import Random
 
 import asyncpg
 import grpc
 import pytest
+from intentmesh.rpc.channels import open_channel
 from intentmesh.rpc.errors import mesh_error_from_rpc
+from intentmesh.rpc.metrics import RPC_HANDLED
+from intentmesh.solver.registration import Registration
+from intentmesh.transactions.signers import Signer
 from intentmesh.v1 import solver_registry_service_pb2 as pb
 from intentmesh.v1.error_pb2 import ErrorReason
 
 from tests.integration.solver_registry.fakes import FakeSolver, Registry, offering, registry, run_auction
+
+WAIT_SECONDS = 30.0
 
 
 async def refused(call, code: grpc.StatusCode, reason: "ErrorReason.ValueType | None" = None) -> None:
@@ -166,6 +174,24 @@ async def test_heartbeat__shown_again_by_whoever_saw_it__keeps_no_dead_solver_al
         assert await _asked(mesh, 3) == "no heartbeat for 22 s"
         await mesh.anybody.Heartbeat(solver.heartbeat(at=now))
         assert await _asked(mesh, 4) == ""
+
+
+async def test_heartbeat__of_the_reference_solver__keeps_it_eligible(fresh_database: str) -> None:
+    beats = RPC_HANDLED.labels("intentmesh.v1.SolverRegistryService", "Heartbeat", "OK")._value
+    before = beats.get()
+    async with registry(fresh_database, heartbeat_interval_seconds=1) as mesh, open_channel(mesh.running.target) as own:
+        solver = await mesh.solver(offering(1_000), register=False)
+        registration = Registration(own, Signer(solver.key), solver.endpoint, "reference", Random(1))
+        running = asyncio.create_task(registration.run())
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while beats.get() < before + 4:  # noqa: ASYNC110 (the solver's own pace)
+                    await asyncio.sleep(0.05)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        shown = (await mesh.anybody.GetSolver(pb.GetSolverRequest(solver_id=solver.solver_id))).solver
+    assert shown.last_heartbeat_time.ToNanoseconds() > shown.create_time.ToNanoseconds()
 
 
 async def test_deregister__signed_by_another__takes_nobody_out(fresh_database: str) -> None:
