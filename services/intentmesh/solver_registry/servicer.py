@@ -22,7 +22,7 @@ from intentmesh.v1 import solver_registry_service_pb2 as pb
 from intentmesh.v1.auction_pb2 import Auction
 from intentmesh.v1.solver_registry_service_pb2_grpc import SolverRegistryServiceServicer
 
-MESH = (PrincipalKind.EXECUTOR, PrincipalKind.SERVICE, PrincipalKind.OPERATOR)
+MESH = (PrincipalKind.EXECUTOR, PrincipalKind.OPERATOR)
 """Who holds auctions and reports outcomes. Anybody else could decide a competition before it is held."""
 
 # What a request costs that cannot be read. Those of the mesh cost nothing where they can.

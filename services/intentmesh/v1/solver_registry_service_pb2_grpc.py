@@ -153,6 +153,7 @@ class SolverRegistryServiceServicer:
 
     def RunAuction(self, request, context):
         """RunAuction holds the competition for a stored intent. Idempotent by intent and round: the stored result is returned again.
+        Executors and operators only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,7 +173,8 @@ class SolverRegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportOutcome(self, request, context):
-        """ReportOutcome tells what became of an award. Idempotent by intent and award number.
+        """ReportOutcome tells what became of an award. Idempotent by intent and award number. Executors and operators
+        only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,12 +51,16 @@ class SolverRegistryServiceStub:
     RequestQuotes: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.RequestQuotesRequest, _solver_registry_service_pb2.RequestQuotesResponse]
     """RequestQuotes asks for offers on a draft that nobody has signed. Ranked, best first; nothing is stored for the user."""
     RunAuction: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.RunAuctionRequest, _solver_registry_service_pb2.RunAuctionResponse]
-    """RunAuction holds the competition for a stored intent. Idempotent by intent and round: the stored result is returned again."""
+    """RunAuction holds the competition for a stored intent. Idempotent by intent and round: the stored result is returned again.
+    Executors and operators only.
+    """
     GetAuction: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.GetAuctionRequest, _solver_registry_service_pb2.GetAuctionResponse]
     ListAuctions: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.ListAuctionsRequest, _solver_registry_service_pb2.ListAuctionsResponse]
     """ListAuctions lists the competitions of an intent, newest round first."""
     ReportOutcome: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.ReportOutcomeRequest, _solver_registry_service_pb2.ReportOutcomeResponse]
-    """ReportOutcome tells what became of an award. Idempotent by intent and award number."""
+    """ReportOutcome tells what became of an award. Idempotent by intent and award number. Executors and operators
+    only.
+    """
     ListOutcomes: _grpc.UnaryUnaryMultiCallable[_solver_registry_service_pb2.ListOutcomesRequest, _solver_registry_service_pb2.ListOutcomesResponse]
     """ListOutcomes lists reported outcomes, newest first."""
 
@@ -83,12 +87,16 @@ class SolverRegistryServiceAsyncStub(SolverRegistryServiceStub):
     RequestQuotes: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.RequestQuotesRequest, _solver_registry_service_pb2.RequestQuotesResponse]  # type: ignore[assignment]
     """RequestQuotes asks for offers on a draft that nobody has signed. Ranked, best first; nothing is stored for the user."""
     RunAuction: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.RunAuctionRequest, _solver_registry_service_pb2.RunAuctionResponse]  # type: ignore[assignment]
-    """RunAuction holds the competition for a stored intent. Idempotent by intent and round: the stored result is returned again."""
+    """RunAuction holds the competition for a stored intent. Idempotent by intent and round: the stored result is returned again.
+    Executors and operators only.
+    """
     GetAuction: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.GetAuctionRequest, _solver_registry_service_pb2.GetAuctionResponse]  # type: ignore[assignment]
     ListAuctions: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.ListAuctionsRequest, _solver_registry_service_pb2.ListAuctionsResponse]  # type: ignore[assignment]
     """ListAuctions lists the competitions of an intent, newest round first."""
     ReportOutcome: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.ReportOutcomeRequest, _solver_registry_service_pb2.ReportOutcomeResponse]  # type: ignore[assignment]
-    """ReportOutcome tells what became of an award. Idempotent by intent and award number."""
+    """ReportOutcome tells what became of an award. Idempotent by intent and award number. Executors and operators
+    only.
+    """
     ListOutcomes: _aio.UnaryUnaryMultiCallable[_solver_registry_service_pb2.ListOutcomesRequest, _solver_registry_service_pb2.ListOutcomesResponse]  # type: ignore[assignment]
     """ListOutcomes lists reported outcomes, newest first."""
 
@@ -160,7 +168,9 @@ class SolverRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _solver_registry_service_pb2.RunAuctionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_solver_registry_service_pb2.RunAuctionResponse, _abc.Awaitable[_solver_registry_service_pb2.RunAuctionResponse]]:
-        """RunAuction holds the competition for a stored intent. Idempotent by intent and round: the stored result is returned again."""
+        """RunAuction holds the competition for a stored intent. Idempotent by intent and round: the stored result is returned again.
+        Executors and operators only.
+        """
 
     @_abc_1.abstractmethod
     def GetAuction(
@@ -183,7 +193,9 @@ class SolverRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _solver_registry_service_pb2.ReportOutcomeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_solver_registry_service_pb2.ReportOutcomeResponse, _abc.Awaitable[_solver_registry_service_pb2.ReportOutcomeResponse]]:
-        """ReportOutcome tells what became of an award. Idempotent by intent and award number."""
+        """ReportOutcome tells what became of an award. Idempotent by intent and award number. Executors and operators
+        only.
+        """
 
     @_abc_1.abstractmethod
     def ListOutcomes(

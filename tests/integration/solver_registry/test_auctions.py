@@ -8,6 +8,7 @@ import asyncpg
 import grpc
 import pytest
 from intentmesh.rpc.errors import mesh_error_from_rpc
+from intentmesh.rpc.principals import PrincipalKind
 from intentmesh.solver_registry.quotes import MAX_PASSED_OVER
 from intentmesh.v1 import solver_registry_service_pb2 as pb
 from intentmesh.v1 import solver_registry_service_pb2_grpc as pb_grpc
@@ -208,9 +209,11 @@ async def test_calls_of_the_mesh__by_a_stranger__are_refused(fresh_database: str
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await getattr(mesh.anybody, call)(requests[call])
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-        if call == "UpdateSolver":
+        # A service brings orders; who also decided on their auctions could give them to a friend.
+        others = [mesh.executor] if call == "UpdateSolver" else []
+        for caller in (*others, await mesh.as_(PrincipalKind.SERVICE), await mesh.as_(PrincipalKind.USER)):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await mesh.executor.UpdateSolver(requests[call])
+                await getattr(caller, call)(requests[call])
             assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 

@@ -42,14 +42,16 @@ async def test_open_pool__database_that_answers_before_it_has_written__is_made_t
 
 async def test_retrying__deadlock__both_are_done(pool: Pool) -> None:
     first, second = await store_intent(pool), await store_intent(pool)
-    tries = 0
+    tries, both_hold_one = 0, asyncio.Barrier(2)
 
     def work(*order: bytes):
         async def change(conn: Connection) -> None:
             nonlocal tries
             tries += 1
+            is_first = tries <= both_hold_one.parties
             await change_intent(conn, order[0])
-            await asyncio.sleep(0.05)
+            if is_first:
+                await both_hold_one.wait()
             await change_intent(conn, order[1])
 
         return change
