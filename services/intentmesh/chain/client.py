@@ -114,23 +114,30 @@ class ChainClient:
         topics: Sequence[Bytes32 | None],
         from_block: int,
         to_block: int | None = None,
+        *,
+        suffice: Callable[[Sequence[Log]], bool] | None = None,
     ) -> list[Log]:
-        """All canonical events of a contract, oldest first; `to_block` None is the head. None in `topics` fits any."""
-        last = (await self.head()).number if to_block is None else to_block
+        """All canonical events of a contract, oldest first; `to_block` None is the head. None in `topics` fits any.
+
+        The newest blocks are asked for first, and older ones no more once `suffice` says so of the events of a window.
+        """
+        end = (await self.head()).number if to_block is None else to_block
         window = self.config.log_window_blocks
-        start = max(from_block, self.config.start_block)
-        found: list[Log] = []
-        while start <= last:
-            end = min(start + window - 1, last)
+        first = max(from_block, self.config.start_block)
+        windows: list[list[Log]] = []
+        while end >= first:
+            start = max(end - window + 1, first)
             try:
-                found += await self._log_window(address, topics, start, end)
+                windows.append(await self._log_window(address, topics, start, end))
             except EndpointError as error:
                 if window == 1 or not _TOO_MUCH.search(error.text):
                     raise
                 window = max(window // 2, 1)
                 continue
-            start = end + 1
-        return found
+            if suffice is not None and suffice(windows[-1]):
+                break
+            end = start - 1
+        return [log for found in reversed(windows) for log in found]
 
     async def send_raw(self, raw: bytes) -> TransactionHash:
         """Hands a signed transaction to the chain. Raises EndpointError with the node's own words when refused."""

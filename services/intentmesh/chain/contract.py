@@ -1,5 +1,6 @@
 """What all bindings share: one contract, its interface, and the client that reaches it."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from intentmesh.chain.client import ChainClient
@@ -28,10 +29,17 @@ class Contract:
         except MalformedData as error:
             raise ChainUnavailable(self.client.chain_id, f"the contract answered oddly: {error}") from error
 
-    async def _events(self, event: str, key: bytes, from_block: int, to_block: int | None = None) -> list[Log]:
-        """All events of a kind whose first indexed argument is `key`, oldest first."""
+    async def _events(
+        self,
+        event: str,
+        key: bytes,
+        from_block: int,
+        to_block: int | None = None,
+        suffice: Callable[[Sequence[Log]], bool] | None = None,
+    ) -> list[Log]:
+        """All events of a kind whose first indexed argument is `key`, oldest first; `suffice` as `ChainClient.logs`."""
         topics = (self._abi.event(event).topic, Bytes32(key))
-        return await self.client.logs(self.address, topics, from_block, to_block)
+        return await self.client.logs(self.address, topics, from_block, to_block, suffice=suffice)
 
     def _decode(self, event: str, log: Log) -> tuple[Any, ...]:
         try:

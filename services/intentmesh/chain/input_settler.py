@@ -31,7 +31,10 @@ class FinalisedEvidence(Evidence):
 
 
 class InputSettler(Contract):
-    """The input settler of a chain. Reads raise ChainUnavailable."""
+    """The input settler of a chain. Reads raise ChainUnavailable.
+
+    Each event of an order happens once at most, so it is looked for from the newest block back.
+    """
 
     def __init__(self, client: ChainClient, address: Address | None = None) -> None:
         super().__init__(client, address or client.config.input_settler, load_abi("input_settler"))
@@ -47,14 +50,14 @@ class InputSettler(Contract):
 
     async def find_open(self, order_id: IntentId, from_block: int, to_block: int | None = None) -> Evidence | None:
         """The event that put the inputs into escrow."""
-        logs = await self._events("Open", order_id, from_block, to_block)
+        logs = await self._events("Open", order_id, from_block, to_block, suffice=bool)
         return evidence_of(logs[0]) if logs else None
 
     async def find_finalised(
         self, order_id: IntentId, from_block: int, to_block: int | None = None
     ) -> FinalisedEvidence | None:
         """The event that paid the solver."""
-        logs = await self._events("Finalised", order_id, from_block, to_block)
+        logs = await self._events("Finalised", order_id, from_block, to_block, suffice=bool)
         if not logs:
             return None
         log = logs[0]
@@ -65,7 +68,7 @@ class InputSettler(Contract):
 
     async def find_refunded(self, order_id: IntentId, from_block: int, to_block: int | None = None) -> Evidence | None:
         """The event that gave the inputs back to the user."""
-        logs = await self._events("Refunded", order_id, from_block, to_block)
+        logs = await self._events("Refunded", order_id, from_block, to_block, suffice=bool)
         return evidence_of(logs[0]) if logs else None
 
     def encode_open(self, order: Order) -> bytes:

@@ -1,12 +1,22 @@
 """The oracle on the origin chain that is convinced by signatures of m of n attesters."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from intentmesh.chain.client import ChainClient
 from intentmesh.chain.codec import load_abi
 from intentmesh.chain.contract import Contract, evidence_of
-from intentmesh.chain.records import Evidence
+from intentmesh.chain.records import Evidence, Log
 from intentmesh.domain.types import Address, Bytes32
+
+
+class Statement(NamedTuple):
+    """What is proven of a fill: that it happened there, as `data_hash` describes it."""
+
+    remote_chain_id: int
+    remote_oracle: Bytes32
+    application: Bytes32
+    data_hash: Bytes32
 
 
 class AttestedOracle(Contract):
@@ -38,24 +48,25 @@ class AttestedOracle(Contract):
         return bytes(digest)
 
     async def find_proven(
-        self,
-        remote_chain_id: int,
-        remote_oracle: Bytes32,
-        application: Bytes32,
-        data_hash: Bytes32,
-        from_block: int,
-        to_block: int | None = None,
-    ) -> Evidence | None:
-        """The event that made a statement proven. Its arguments are not indexed, so all of the oracle's are read.
+        self, statements: Collection[Statement], from_block: int, to_block: int
+    ) -> dict[Statement, Evidence]:
+        """The events that made statements proven, from the newest block back, as far as they are there.
 
-        An output settler that is its own oracle tells of proofs in the same way.
+        Their arguments are not indexed, so all of the oracle's are read. An output settler that is its own oracle tells
+        of proofs in the same way.
         """
         event = self._abi.event("OutputProven")
-        wanted = (remote_chain_id, remote_oracle, application, data_hash)
-        for log in await self.client.logs(self.address, (event.topic,), from_block, to_block):
-            if self._decode("OutputProven", log) == wanted:
-                return evidence_of(log)
-        return None
+        found: dict[Statement, Evidence] = {}
+
+        def suffice(logs: Sequence[Log]) -> bool:
+            for log in logs:
+                statement = Statement(*self._decode("OutputProven", log))
+                if statement in statements:
+                    found[statement] = evidence_of(log)
+            return len(found) == len(statements)
+
+        await self.client.logs(self.address, (event.topic,), from_block, to_block, suffice=suffice)
+        return found
 
     def encode_submit(
         self,

@@ -1,6 +1,6 @@
 """Payments on the destination chain: filling, fill records, and the evidence of fills."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from intentmesh.chain.client import ChainClient
@@ -8,7 +8,7 @@ from intentmesh.chain.codec import load_abi
 from intentmesh.chain.contract import Contract
 from intentmesh.chain.records import BlockTag, Evidence, Log
 from intentmesh.chain.structs import output_struct, output_structs, read_output
-from intentmesh.domain.order import OrderOutput, output_hash
+from intentmesh.domain.order import OrderOutput, fill_record_hash, output_hash
 from intentmesh.domain.types import Address, Bytes32, IntentId
 
 ZERO_WORD = Bytes32(bytes(32))
@@ -47,6 +47,24 @@ class OutputSettler(Contract):
         """All fills under this order id, oldest first. Anyone may fill anything under any id and any deadline, so the
         reader compares `output_hash` and `timestamp` with the order."""
         return [self._fill(log) for log in await self._events("OutputFilled", order_id, from_block, to_block)]
+
+    async def find_recorded(
+        self, order_id: IntentId, records: Mapping[Bytes32, Bytes32], from_block: int, to_block: int
+    ) -> dict[Bytes32, FillEvidence]:
+        """Of the fill records of some outputs, by output hash: the fills that made them, as far as they are there.
+
+        Looked for from the newest block back, since each was made once.
+        """
+        found: dict[Bytes32, FillEvidence] = {}
+
+        def suffice(logs: Sequence[Log]) -> bool:
+            for fill in map(self._fill, logs):
+                if records.get(fill.output_hash) == fill_record_hash(fill.solver, fill.timestamp):
+                    found[fill.output_hash] = fill
+            return len(found) == len(records)
+
+        await self._events("OutputFilled", order_id, from_block, to_block, suffice)
+        return found
 
     def encode_fill(
         self,

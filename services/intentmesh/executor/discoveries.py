@@ -10,7 +10,7 @@ from intentmesh.v1.intent_pb2 import ChainTransaction, TransactionKind, Transact
 TransactionKey = tuple[int, str]
 Known = Mapping[TransactionKey, ChainTransaction]
 
-_ON_CHAIN = frozenset({TransactionStatus.TRANSACTION_STATUS_INCLUDED, TransactionStatus.TRANSACTION_STATUS_CONFIRMED})
+ON_CHAIN = frozenset({TransactionStatus.TRANSACTION_STATUS_INCLUDED, TransactionStatus.TRANSACTION_STATUS_CONFIRMED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def discover(evidence: Evidence, known: Known) -> tuple[list[Discovery], list[Ch
         elif before.status != status:
             changed.append(_with_status(before, status))
     for key, before in known.items():
-        if key not in shown and before.status in _ON_CHAIN and before.kind in _EVIDENT:
+        if key not in shown and before.status in ON_CHAIN and before.kind in _EVIDENT:
             changed.append(_with_status(before, TransactionStatus.TRANSACTION_STATUS_PENDING))
     return fresh, changed
 
@@ -61,7 +61,7 @@ _EVIDENT = frozenset(
 
 def totals(transactions: Iterable[ChainTransaction]) -> tuple[int, int]:
     """Gas used, and its cost in wei, of what is on chain."""
-    counted = [t for t in transactions if t.status in _ON_CHAIN]
+    counted = [t for t in transactions if t.status in ON_CHAIN]
     return sum(t.gas_used for t in counted), sum(t.gas_used * int(t.effective_gas_price or "0") for t in counted)
 
 
@@ -69,7 +69,7 @@ def gas_by_chain(transactions: Iterable[ChainTransaction]) -> dict[int, int]:
     """Gas used on each chain."""
     found: dict[int, int] = {}
     for transaction in transactions:
-        if transaction.status in _ON_CHAIN:
+        if transaction.status in ON_CHAIN:
             found[transaction.chain_id] = found.get(transaction.chain_id, 0) + transaction.gas_used
     return found
 

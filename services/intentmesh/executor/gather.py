@@ -4,41 +4,47 @@ All of one `Evidence` is read against the heads taken at its beginning, so that 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 from intentmesh.chain.client import ChainClient, ChainClients
 from intentmesh.chain.config import ChainConfig
 from intentmesh.chain.errors import ChainUnavailable
 from intentmesh.chain.input_settler import InputSettler
-from intentmesh.chain.oracle import AttestedOracle
+from intentmesh.chain.oracle import AttestedOracle, Statement
 from intentmesh.chain.output_settler import FillEvidence, OutputSettler
 from intentmesh.chain.permit2 import Permit2
 from intentmesh.chain.records import Evidence as LogEvidence
 from intentmesh.chain.tokens import Token
-from intentmesh.domain.order import Order, fill_data_hash, fill_record_hash, output_hash
+from intentmesh.domain.order import Order, fill_data_hash, output_hash
 from intentmesh.domain.types import Address, Bytes32, ChainId, IntentId, clean_address
+from intentmesh.executor.discoveries import ON_CHAIN, Known
 from intentmesh.executor.evidence import Depth, Evidence, Fill, Horizon, OrderStatus, Sighting, depth_of
+from intentmesh.executor.whereabouts import Whereabouts
+from intentmesh.v1.intent_pb2 import TransactionKind
 
-# Blocks before the first look that may already hold the order's events, e.g. when its user opened it beforehand.
-LOOKBACK_BLOCKS = 500
 _HEAD_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What evidence is gathered about. `from_blocks`: first block per chain that can hold events of it."""
+    """What evidence is gathered about. `known`: where earlier looks saw something of it."""
 
     intent_id: IntentId
     order: Order
     input_settler: Address
     signature_kind: int | None
-    from_blocks: Mapping[int, int]
+    known: Known = field(default_factory=dict)
 
     @property
     def chains(self) -> frozenset[ChainId]:
         """Every chain the order touches."""
         return frozenset({self.order.origin_chain_id, *(output.chain_id for output in self.order.outputs)})
+
+    def seen_at(self, chain_id: ChainId, kind: TransactionKind.ValueType) -> tuple[int, ...]:
+        """Blocks to look in first: this kind's, then any other's, since one transaction may do several things."""
+        seen = [t for t in self.known.values() if t.chain_id == chain_id and t.status in ON_CHAIN]
+        return tuple(dict.fromkeys(t.block_number for t in sorted(seen, key=lambda t: t.kind != kind)))
 
 
 class Gatherer:
@@ -46,16 +52,8 @@ class Gatherer:
 
     def __init__(self, clients: ChainClients, monotonic: Callable[[], float]) -> None:
         self._clients = clients
+        self._whereabouts = Whereabouts(monotonic)
         self._horizons = {chain_id: _HorizonCache(client, monotonic) for chain_id, client in clients.all.items()}
-
-    async def first_blocks(self, chains: Iterable[ChainId]) -> dict[int, int]:
-        """Where to begin looking for events of an order that is new to us. Raises ChainUnavailable."""
-        found = {}
-        for chain_id in chains:
-            horizon = await self._horizon(chain_id)
-            start = self._config(chain_id).start_block
-            found[int(chain_id)] = max(start, horizon.head_number - LOOKBACK_BLOCKS, 0)
-        return found
 
     async def gather(self, subject: Subject, *, fresh: bool = False) -> Evidence:
         """The evidence now. Raises ChainUnavailable when any part of it could not be read.
@@ -93,20 +91,15 @@ class Gatherer:
     ) -> tuple[Sighting | None, Sighting | None, Sighting | None, tuple[Sighting, ...]]:
         settler = self._input_settler(subject)
         chain_id = subject.order.origin_chain_id
-        start = subject.from_blocks[chain_id]
-        opened = await settler.find_open(subject.intent_id, start, horizon.head_number)
-        if opened is None:
-            # In escrow, but from before our window: the status is no proof of depth, so look for the log.
-            start = self._config(chain_id).start_block
-            opened = await settler.find_open(subject.intent_id, start, horizon.head_number)
-        if opened is None:
-            raise ChainUnavailable(chain_id, "the order's status and the logs disagree")
+        opened = await self._event(subject, horizon, TransactionKind.TRANSACTION_KIND_OPEN, settler.find_open)
         finalised = refunded = None
         if status is OrderStatus.CLAIMED:
-            finalised = await settler.find_finalised(subject.intent_id, opened.block_number, horizon.head_number)
+            kind = TransactionKind.TRANSACTION_KIND_FINALISE
+            finalised = await self._event(subject, horizon, kind, settler.find_finalised)
         elif status is OrderStatus.REFUNDED:
-            refunded = await settler.find_refunded(subject.intent_id, opened.block_number, horizon.head_number)
-        proven = await self._proofs(subject, horizon, opened.block_number, fills) if finalised else ()
+            kind = TransactionKind.TRANSACTION_KIND_REFUND
+            refunded = await self._event(subject, horizon, kind, settler.find_refunded)
+        proven = await self._proofs(subject, horizon, opened, finalised, fills) if finalised is not None else ()
         return (
             self._sighting(chain_id, horizon, opened),
             self._sighting(chain_id, horizon, finalised),
@@ -114,21 +107,51 @@ class Gatherer:
             proven,
         )
 
+    async def _event(
+        self,
+        subject: Subject,
+        horizon: Horizon,
+        kind: TransactionKind.ValueType,
+        find: Callable[[IntentId, int, int], Awaitable[LogEvidence | None]],
+    ) -> LogEvidence:
+        """The one event of a kind on the origin, which the order's status says is there."""
+        chain_id = subject.order.origin_chain_id
+
+        async def ask(names: Collection[str], first: int, last: int) -> Mapping[str, LogEvidence]:
+            event = await find(subject.intent_id, first, last)
+            return {} if event is None else dict.fromkeys(names, event)
+
+        name = TransactionKind.Name(kind)
+        matter = (chain_id, subject.intent_id, name)
+        seen_at = subject.seen_at(chain_id, kind)
+        return (await self._whereabouts.locate(matter, [name], seen_at, horizon.head_number, ask))[name]
+
     async def _proofs(
-        self, subject: Subject, horizon: Horizon, from_block: int, fills: tuple[Fill, ...]
+        self,
+        subject: Subject,
+        horizon: Horizon,
+        opened: LogEvidence,
+        finalised: LogEvidence,
+        fills: tuple[Fill, ...],
     ) -> tuple[Sighting, ...]:
-        """Transactions that brought the proof of a fill to the origin; once settled, since nothing hangs on them."""
-        order = subject.order
-        oracle = AttestedOracle(self._clients.of(order.origin_chain_id), order.input_oracle)
-        found = []
-        for fill in fills:
-            output = order.outputs[fill.output_index]
-            data_hash = fill_data_hash(subject.intent_id, output, fill.solver, fill.time)
-            proof = await oracle.find_proven(
-                output.chain_id, output.oracle, output.settler, data_hash, from_block, horizon.head_number
-            )
-            found.append(self._sighting(order.origin_chain_id, horizon, proof))
-        return tuple({s.transaction_hash: s for s in found if s is not None}.values())
+        """Transactions that brought the proof of a fill to the origin; once settled, since nothing hangs on them.
+
+        Not every oracle tells of them. So they are looked for with the settlement that they made possible, once, and
+        later only where they were seen.
+        """
+        order, chain_id = subject.order, subject.order.origin_chain_id
+        oracle = AttestedOracle(self._clients.of(chain_id), order.input_oracle)
+        wanted = {_statement(subject, fill) for fill in fills}
+        found: dict[Statement, LogEvidence] = {}
+        seen_at = subject.seen_at(chain_id, TransactionKind.TRANSACTION_KIND_PROVE)
+        spans = [(block, block) for block in seen_at if block <= horizon.head_number]
+        if finalised.block_number not in seen_at:
+            spans.append((opened.block_number, finalised.block_number))
+        for first, last in spans:
+            if missing := wanted - found.keys():
+                found |= await oracle.find_proven(missing, first, last)
+        sightings = [self._sighting(chain_id, horizon, proof) for proof in found.values()]
+        return tuple({s.transaction_hash: s for s in sightings if s is not None}.values())
 
     async def _nonce(self, subject: Subject, horizon: Horizon) -> tuple[bool, bool]:
         """Whether nonce or authorisation is used at the head, and at a final block."""
@@ -180,16 +203,15 @@ class Gatherer:
         recorded = {digest: record for digest, record in zip(wanted, records, strict=True) if record is not None}
         if not recorded:
             return []
-        seen = await binding.find_fills(subject.intent_id, subject.from_blocks[chain_id], horizon.head_number)
-        if not recorded.keys() <= {fill.output_hash for fill in seen}:
-            seen = await binding.find_fills(subject.intent_id, self._config(chain_id).start_block, horizon.head_number)
-        fills = [
-            self._fill(chain_id, wanted[fill.output_hash], fill, horizon)
-            for fill in seen
-            if recorded.get(fill.output_hash) == fill_record_hash(fill.solver, fill.timestamp)
-        ]
-        if len(fills) < len(recorded):
-            raise ChainUnavailable(chain_id, "the fill records and the logs disagree")
+
+        async def ask(digests: Collection[Bytes32], first: int, last: int) -> Mapping[Bytes32, FillEvidence]:
+            wanted = {digest: recorded[digest] for digest in digests}
+            return await binding.find_recorded(subject.intent_id, wanted, first, last)
+
+        matter = (chain_id, subject.intent_id, "fills at 0x" + settler.hex())
+        seen_at = subject.seen_at(chain_id, TransactionKind.TRANSACTION_KIND_FILL)
+        found = await self._whereabouts.locate(matter, recorded, seen_at, horizon.head_number, ask)
+        fills = [self._fill(chain_id, wanted[digest], fill, horizon) for digest, fill in found.items()]
         return [fill for fill in fills if fill.sighting.depth > Depth.ABSENT]
 
     def _fill(self, chain_id: ChainId, index: int, found: FillEvidence, horizon: Horizon) -> Fill:
@@ -264,3 +286,9 @@ class _HorizonCache:
                 raise ChainUnavailable(self._client.chain_id, "a block below the head is missing")
             self._final = (number, block.timestamp)
         return self._final[1]
+
+
+def _statement(subject: Subject, fill: Fill) -> Statement:
+    output = subject.order.outputs[fill.output_index]
+    data_hash = fill_data_hash(subject.intent_id, output, fill.solver, fill.time)
+    return Statement(output.chain_id, output.oracle, output.settler, data_hash)

@@ -45,7 +45,7 @@ class Observer:
 
     async def look(self, work: Work, *, fresh: bool = False) -> tuple[Work, View]:
         """The intent brought up to what the chains prove now. Raises ChainUnavailable: then nothing has changed."""
-        work = await self._begin(work)
+        work = await self._keep_wish(work)
         evidence = await self._gatherer.gather(work.subject, fresh=fresh)
         view = View(evidence, verify(work.order, evidence))
         work = await self._store_transactions(work, view)
@@ -59,16 +59,11 @@ class Observer:
         evidence = await self._gatherer.gather(work.subject, fresh=True)
         return View(evidence, verify(work.order, evidence))
 
-    async def _begin(self, work: Work) -> Work:
-        progress = work.progress
-        missing = [chain for chain in work.subject.chains if chain not in progress.from_blocks]
-        if missing:
-            first = await self._gatherer.first_blocks(missing)
-            progress = replace(progress, from_blocks={**progress.from_blocks, **first})
-        if work.cancel_requested and not progress.cancel_requested:
-            # The phase may move on with the chain; the user's wish stays.
-            progress = replace(progress, cancel_requested=True)
-        return await self._journal.write(work, progress=progress)
+    async def _keep_wish(self, work: Work) -> Work:
+        if not work.cancel_requested or work.progress.cancel_requested:
+            return work
+        # The phase may move on with the chain; the user's wish stays.
+        return await self._journal.write(work, progress=replace(work.progress, cancel_requested=True))
 
     async def _store_transactions(self, work: Work, view: View) -> Work:
         fresh, changed = discover(view.evidence, work.transactions)

@@ -5,7 +5,7 @@ own columns.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from intentmesh.v1.error_pb2 import ErrorReason
@@ -27,8 +27,6 @@ class PendingOutcome:
 class Progress:
     """See the module. Numbers of awards and rounds count from 1; 0 is "none yet"."""
 
-    # First block of each chain whose logs can concern the intent.
-    from_blocks: Mapping[int, int] = field(default_factory=dict)
     rounds: int = 0
     # Attempts within the newest award.
     attempts: int = 0
@@ -53,7 +51,6 @@ class Progress:
     def to_document(self) -> dict[str, Any]:
         """As JSON-ready values."""
         return {
-            "from_blocks": {str(chain): block for chain, block in self.from_blocks.items()},
             "rounds": self.rounds,
             "attempts": self.attempts,
             "fruitless_rounds": self.fruitless_rounds,
@@ -73,7 +70,6 @@ class Progress:
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Inverse of `to_document`; what is absent has its default, so older documents stay readable."""
         known = {key: value for key, value in document.items() if key in cls.__dataclass_fields__}
-        known["from_blocks"] = {int(chain): block for chain, block in document.get("from_blocks", {}).items()}
         known["excluded"] = tuple(document.get("excluded", ()))
         known["late_told"] = tuple(document.get("late_told", ()))
         known["outcomes"] = tuple(PendingOutcome(*values) for values in document.get("outcomes", ()))

@@ -97,7 +97,7 @@ class Work:
             order=self.order,
             input_settler=Address(self.row.input_settler),
             signature_kind=self.row.signature[0] if self.row.signature else None,
-            from_blocks=self.progress.from_blocks,
+            known=self.transactions,
         )
 
     def situation(self, now: float) -> Situation:

@@ -47,7 +47,6 @@ class ExecutionRow:
     fence: int
     rounds: int
     attempts: int
-    opened_block: int | None
     state: Mapping[str, Any]
 
 
@@ -149,12 +148,11 @@ async def update_execution(
     *,
     rounds: int | None = None,
     attempts: int | None = None,
-    opened_block: int | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> None:
     """Remember something about the work; None keeps it. `state` must be fit for JSON. Raises ClaimLost."""
     document = None if state is None else json.dumps(state)
-    values = (claim.intent_id, claim.fence, rounds, attempts, opened_block, document)
+    values = (claim.intent_id, claim.fence, rounds, attempts, document)
     if not await conn.fetchval(_SQL["update_execution"], *values):
         raise _lost(claim)
 
@@ -284,5 +282,5 @@ def _execution(r: Mapping[str, Any]) -> ExecutionRow:
     return ExecutionRow(
         IntentId(r["intent_id"]),
         *(r["due_at"], r["claimed_by"], r["claim_expires_at"], r["fence"]),
-        *(r["rounds"], r["attempts"], r["opened_block"], json.loads(r["state"])),
+        *(r["rounds"], r["attempts"], json.loads(r["state"])),
     )

@@ -129,10 +129,10 @@ async def test_update_execution__parts__keeps_the_rest(pool: Pool) -> None:
     claim = await claim_one(pool, "w")
     async with pool.acquire() as conn:
         await executions.update_execution(conn, claim, rounds=3, state={"excluded": ["s1"]})
-        await executions.update_execution(conn, claim, opened_block=17)
+        await executions.update_execution(conn, claim, attempts=17)
         work = await executions.get_execution(conn, row.intent_id)
     assert work is not None
-    assert (work.rounds, work.opened_block, work.state) == (3, 17, {"excluded": ["s1"]})
+    assert (work.rounds, work.attempts, work.state) == (3, 17, {"excluded": ["s1"]})
 
 
 async def test_list_executions__pages__longest_waiting_first(pool: Pool) -> None:

@@ -47,7 +47,7 @@ LIMIT $3;
 -- name: update_execution
 -- What the holder of a fence remembers; NULL keeps a column.
 UPDATE executions SET rounds = coalesce($3, rounds), attempts = coalesce($4, attempts),
-    opened_block = coalesce($5, opened_block), state = coalesce($6::jsonb, state)
+    state = coalesce($5::jsonb, state)
 WHERE intent_id = $1 AND fence = $2 AND claimed_by IS NOT NULL
 RETURNING true;
 
