@@ -62,17 +62,28 @@ def agreeing(attestations: Sequence[FillAttestation], threshold: int) -> list[Fi
     return sorted(largest, key=lambda attestation: attestation.attester.lower())[:threshold]
 
 
+def of_present(intent_id: IntentId, order: Order, fills: Sequence[Fill | None], collected: Collected) -> Collected:
+    """Those of `collected` that state the fills as they are now.
+
+    Kept are signatures by output and attester, whatever they state: a reorganisation may have taken a fill back, and
+    another solver's may have come in its place.
+    """
+    present: dict[Bytes32, Mapping[str, FillAttestation]] = {}
+    for fill in fills:
+        if fill is not None:
+            output = order.outputs[fill.output_index]
+            stated = "0x" + fill_data_hash(intent_id, output, fill.solver, fill.time).hex()
+            signed = collected.get(output_hash(output), {})
+            present[output_hash(output)] = {name: one for name, one in signed.items() if one.data_hash == stated}
+    return present
+
+
 def enough(order: Order, collected: Collected, threshold: int) -> bool:
-    """Whether every output has the threshold of signatures."""
+    """Whether every output has the threshold of signatures; `collected` are those of the present fills."""
     return all(
         len(agreeing(list(collected.get(output_hash(output), {}).values()), threshold)) >= threshold
         for output in order.outputs
     )
-
-
-def _is_among(attestation: FillAttestation, have: Mapping[str, FillAttestation]) -> bool:
-    known = have.get(attestation.attester)
-    return known is not None and known.data_hash == attestation.data_hash
 
 
 class Members(Protocol):
@@ -120,18 +131,18 @@ class AttestationCollector:
         self, intent_id: IntentId, order: Order, fills: Sequence[Fill | None], have: Collected
     ) -> list[FillAttestation]:
         """Signatures that are new against `have`, as far as attesters give them now. Never raises for an attester."""
+        have = of_present(intent_id, order, fills, have)
         wanted = [fill for fill in fills if fill is not None and self._lacks(order, fill, have)]
         asked = [self._ask(index, intent_id, order, fill) for fill in wanted for index in range(len(self._attesters))]
         found = [attestation for attestation in await asyncio.gather(*asked) if attestation is not None]
         return [
             attestation
             for attestation in found
-            if not _is_among(attestation, have.get(Bytes32(bytes.fromhex(attestation.output_hash[2:])), {}))
+            if attestation.attester not in have[Bytes32(bytes.fromhex(attestation.output_hash[2:]))]
         ]
 
     def _lacks(self, order: Order, fill: Fill, have: Collected) -> bool:
-        signed = list(have.get(output_hash(order.outputs[fill.output_index]), {}).values())
-        return len(agreeing(signed, self.threshold(order))) < self.threshold(order)
+        return len(have[output_hash(order.outputs[fill.output_index])]) < self.threshold(order)
 
     async def _ask(self, index: int, intent_id: IntentId, order: Order, fill: Fill) -> FillAttestation | None:
         output = order.outputs[fill.output_index]

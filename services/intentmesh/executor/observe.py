@@ -9,6 +9,7 @@ from intentmesh.chain.client import ChainClients
 from intentmesh.chain.records import TransactionHash
 from intentmesh.domain.types import format_address
 from intentmesh.executor.alerts import Alert, Alerts
+from intentmesh.executor.attestation import of_present
 from intentmesh.executor.discoveries import Discovery, describe, discover, key_of
 from intentmesh.executor.gather import Gatherer
 from intentmesh.executor.journal import Entry, Journal
@@ -44,7 +45,10 @@ class Observer:
         self._settlement_margin_seconds = settlement_margin_seconds
 
     async def look(self, work: Work, *, fresh: bool = False) -> tuple[Work, View]:
-        """The intent brought up to what the chains prove now. Raises ChainUnavailable: then nothing has changed."""
+        """The intent brought up to what the chains prove now, its attestations those of the present fills alone.
+
+        Raises ChainUnavailable: then nothing has changed.
+        """
         work = await self._keep_wish(work)
         evidence = await self._gatherer.gather(work.subject, fresh=fresh)
         view = View(evidence, verify(work.order, evidence))
@@ -52,7 +56,8 @@ class Observer:
         work = await self._tell_late_fills(work, view)
         work = await self._apply_transitions(work, view)
         self._page_before_refund(work, view)
-        return work, view
+        present = of_present(work.intent_id, work.order, view.proven.fills, work.attestations)
+        return replace(work, attestations=present), view
 
     async def view(self, work: Work) -> View:
         """The chains once more, nothing stored, nothing remembered. Raises ChainUnavailable."""

@@ -1,5 +1,6 @@
 """What the executor sees of fills, read from real chains."""
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -7,8 +8,9 @@ from dataclasses import dataclass, replace
 import pytest
 from intentmesh.chain.client import ChainClients
 from intentmesh.chain.endpoints import EndpointPool
-from intentmesh.domain.order import Order
-from intentmesh.domain.types import IntentId
+from intentmesh.domain.order import Order, fill_data_hash
+from intentmesh.domain.types import IntentId, format_address, to_bytes32
+from intentmesh.embedded.deployment import local_accounts
 from intentmesh.executor.alerts import Alerts
 from intentmesh.executor.claims import Claims
 from intentmesh.executor.evidence import Depth
@@ -20,9 +22,10 @@ from intentmesh.executor.work import View
 from intentmesh.rpc.valkey import open_valkey
 from intentmesh.store import executions
 from intentmesh.store.hints import HintPublisher
+from intentmesh.v1.attester_service_pb2 import FillAttestation
 from intentmesh.v1.intent_pb2 import TransactionKind
 
-from tests.integration.executor.world import ALPHA, BETA, World, make_order, signed, submit
+from tests.integration.executor.world import ALPHA, BETA, RIVAL, World, make_order, signed, submit
 
 
 async def test_gather__order_with_the_same_output_twice__one_payment_does_not_count_for_both(world: World) -> None:
@@ -163,6 +166,32 @@ async def test_look__every_event_moved_by_a_reorganisation__is_found_where_it_is
     await world.hands.mine(LONG_AGO_BLOCKS)
     await looks.look()
     assert len(looks.questions) <= MOST_QUESTIONS
+
+
+async def test_attestations__enough_of_a_fill_that_was_taken_back__those_of_the_present_one_are_collected(
+    world: World,
+) -> None:
+    order = make_order(world.network, bridge=True)
+    intent_id = await submit(world.pool, order, world.network)
+    await world.hands.open_for(order, signed(order, world.network))
+    (fill,) = await world.hands.fill(order)
+    present = "0x" + fill_data_hash(intent_id, order.outputs[0], fill.solver, fill.timestamp).hex()
+    gone = "0x" + fill_data_hash(intent_id, order.outputs[0], to_bytes32(RIVAL.address), fill.timestamp - 1).hex()
+    async with world.pool.acquire() as conn:
+        for account in local_accounts("attester"):
+            old = FillAttestation(attester=format_address(account.address), data_hash=gone, signature=bytes(65))
+            await executions.save_attestation(conn, intent_id, fill.output_hash, account.address, old)
+    await world.hands.mine(3)
+    async with world.executor():
+        deadline = time.monotonic() + 60
+        hashes = {gone}
+        while gone in hashes:
+            assert time.monotonic() < deadline, "nobody was asked about the present fill"
+            await asyncio.sleep(0.1)
+            async with world.pool.acquire() as conn:
+                stored = await executions.list_attestations(conn, intent_id)
+            hashes = {one.attestation.data_hash for one in stored}
+    assert hashes == {present}
 
 
 def sighting_of(view: View) -> tuple[int, int]:

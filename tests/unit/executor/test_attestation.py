@@ -6,7 +6,14 @@ from intentmesh.domain.digests import fill_attestation_digest
 from intentmesh.domain.order import fill_data_hash, output_hash
 from intentmesh.domain.signatures import address_of, sign
 from intentmesh.domain.types import Address, ChainId, IntentId, format_address
-from intentmesh.executor.attestation import AttestationCollector, agreeing, checked, enough, needs_attestation
+from intentmesh.executor.attestation import (
+    AttestationCollector,
+    agreeing,
+    checked,
+    enough,
+    needs_attestation,
+    of_present,
+)
 from intentmesh.v1.attester_service_pb2 import FillAttestation
 
 from tests.unit.executor.orders import fill, order, same_chain_order
@@ -88,6 +95,17 @@ def test_enough__threshold_for_every_output__only_then() -> None:
     assert not enough(order(2), two, 2)
 
 
+def test_enough__signatures_of_a_fill_that_was_taken_back__do_not_count() -> None:
+    digest = output_hash(order().outputs[0])
+    mixed = {
+        digest: {a.attester: a for a in [attestation(KEYS[0], time=1), attestation(KEYS[1]), attestation(KEYS[2])]}
+    }
+    assert len(of_present(INTENT, order(), [fill()], mixed)[digest]) == 2
+    gone = {digest: {a.attester: a for a in [attestation(key, time=1) for key in KEYS]}}
+    assert not enough(order(), of_present(INTENT, order(), [fill()], gone), 2)
+    assert not enough(order(), of_present(INTENT, order(), [None], mixed), 2)
+
+
 class Attesters:
     """Each signs the one fill with the key it has, whosever that is."""
 
@@ -123,3 +141,13 @@ async def test_collect__what_an_attester_signed_of_another_fill__does_not_stand_
     stale = {digest: {a.attester: a for a in [attestation(KEYS[1], time=1), attestation(KEYS[2])]}}
     found = await AttestationCollector(asked, network, Members()).collect(INTENT, order(), [fill()], stale)
     assert [one.attester for one in found] == [format_address(address_of(KEYS[1]))]
+
+
+async def test_collect__enough_signatures_of_a_fill_that_was_taken_back__asks_for_those_of_the_present_one() -> None:
+    # Else the solver that paid after the reorganisation is never paid: what is stored proves the other's fill.
+    asked: Any = Attesters(KEYS[1:])
+    network: Any = SimpleNamespace(chain=lambda _: SimpleNamespace(attestation_threshold=2))
+    digest = output_hash(order().outputs[0])
+    stale = {digest: {a.attester: a for a in [attestation(key, time=1) for key in KEYS[1:]]}}
+    found = await AttestationCollector(asked, network, Members()).collect(INTENT, order(), [fill()], stale)
+    assert {one.attester for one in found} == {format_address(address_of(key)) for key in KEYS[1:]}
