@@ -1,17 +1,29 @@
 import asyncio
 import time
+from contextlib import AsyncExitStack
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from intentmesh.chain.input_settler import InputSettler, OrderStatus
 from intentmesh.chain.permit2 import Permit2
 from intentmesh.domain.lifecycle import advance
+from intentmesh.domain.types import format_intent_id
+from intentmesh.executor.alerts import Alerts
 from intentmesh.executor.claims import Claims
 from intentmesh.executor.journal import Entry, Journal, Overtaken
+from intentmesh.executor.refund import RefundStep
 from intentmesh.executor.transitions import Transition
 from intentmesh.rpc.valkey import open_valkey
 from intentmesh.store import executions, intents
 from intentmesh.store.executions import ClaimLost
 from intentmesh.store.hints import HintPublisher
 from intentmesh.store.intents import Change
+from intentmesh.store.migrations import migrate
+from intentmesh.store.pool import open_pool
+from intentmesh.transactions.lease import SignerLease
+from intentmesh.transactions.sender import TransactionSender
+from intentmesh.transactions.signers import load_signer
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.event_pb2 import IntentEventType
 from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus, Obligation
@@ -25,6 +37,7 @@ from tests.integration.executor.world import (
     World,
     history,
     make_order,
+    signed,
     submit,
     until,
 )
@@ -174,6 +187,43 @@ async def test_reorganisation__fill_taken_back__phase_steps_back_and_completes_l
     assert row.state.status == COMPLETED
     told = await history(world.pool, intent_id)
     assert [event.sequence for event in told] == list(range(1, len(told) + 1))
+
+
+async def test_refund__another_process_sends_for_the_signer__the_intent_rests_and_is_refunded_later(
+    world: World,
+) -> None:
+    order = make_order(world.network, seconds=2, expires_after=1)
+    await world.hands.open_for(order, signed(order, world.network))
+    settler = InputSettler(world.hands.clients.of(ALPHA))
+    dsn = world.settings.postgres_dsn
+    await migrate(dsn, "intentmesh.transactions.migrations", "transactions")
+    signer = load_signer("env:EXECUTOR_KEY")
+    work: Any = SimpleNamespace(
+        text_id=format_intent_id(world.hands.intent_id(order)),
+        order=order,
+        row=SimpleNamespace(input_settler=settler.address),
+    )
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(dsn, schema="transactions")
+        stack.push_async_callback(pool.close)
+        other = SignerLease(pool, ALPHA, signer.address)
+        stack.push_async_callback(other.release)
+        await other.connection()
+        sender = TransactionSender(pool, settler.client, signer)
+        stack.push_async_callback(sender.close)
+        step = RefundStep({ALPHA: sender}, world.hands.clients, Alerts("", 60, time.time), time.time)
+        await asyncio.sleep(max(order.expires - time.time(), 0.0) + 1.2)
+        await world.hands.mine()
+        begun = time.monotonic()
+        await step.refund(work)
+        # The request ends after a minute; until then others would wait for the place.
+        assert time.monotonic() - begun < 40
+        assert await settler.order_status(world.hands.intent_id(order)) == OrderStatus.DEPOSITED
+        await other.release()
+        deadline = time.monotonic() + 60
+        while await settler.order_status(world.hands.intent_id(order)) != OrderStatus.REFUNDED:
+            assert time.monotonic() < deadline
+            await step.refund(work)
 
 
 async def _request_cancellation(world: World, intent_id) -> None:
