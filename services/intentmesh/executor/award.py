@@ -75,6 +75,10 @@ class AwardStep:
         """Whether the winner let its promised time pass."""
         return overdue(award.promise.fill_time, self._clock(), self._policy.retry)
 
+    def overdue_at(self, award: Award) -> float:
+        """When the winner's promised time will have passed, in Unix seconds."""
+        return award.promise.fill_time + self._policy.retry.grace_seconds
+
     async def delivered(self, work: Work, award: Award) -> Work:
         """Remembers that the solver answered, so that a later silence is not taken for its never having heard."""
         if work.progress.award_delivered >= award.number:

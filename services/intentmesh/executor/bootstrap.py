@@ -24,6 +24,7 @@ from intentmesh.executor.refund import RefundStep
 from intentmesh.executor.reporting import Reporter
 from intentmesh.executor.servicer import ExecutorServicer
 from intentmesh.executor.settings import ExecutorSettings
+from intentmesh.executor.slots import SlotLimits
 from intentmesh.executor.worker import Worker, WorkerLimits
 from intentmesh.rpc import metrics, server
 from intentmesh.rpc.channels import open_channel
@@ -124,13 +125,18 @@ async def assemble(settings: ExecutorSettings, network: NetworkConfig) -> AsyncI
             Claims(pool, settings.worker_name, time.time),
             Machine(steps, pace, time.time),
             WorkerLimits(
-                settings.concurrency, settings.claim_batch, settings.lease_seconds, settings.claim_poll_seconds
+                SlotLimits(settings.concurrency, settings.max_waiting),
+                settings.claim_batch,
+                settings.lease_seconds,
+                settings.claim_poll_seconds,
             ),
             HintSubscriber(valkey).listen,
         )
         stack.push_async_callback(worker.close)
         servicer = ExecutorServicer(pool, network)
         metrics.start_intent_series_at_zero()
+        metrics.INTENTS_HELD.labels("working").set_function(lambda: worker.working)
+        metrics.INTENTS_HELD.labels("waiting").set_function(lambda: worker.waiting)
 
         def add(grpc_server: grpc.aio.Server) -> None:
             add_ExecutorServiceServicer_to_server(servicer, grpc_server)

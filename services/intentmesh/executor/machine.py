@@ -18,12 +18,14 @@ from intentmesh.executor.gateway import Solvers
 from intentmesh.executor.journal import Entry, Journal, Overtaken
 from intentmesh.executor.moves import Means, Move, next_move
 from intentmesh.executor.observe import Observer
-from intentmesh.executor.pace import rest_seconds
+from intentmesh.executor.pace import displaced_seconds, rest_seconds, until_next
 from intentmesh.executor.refund import RefundStep
 from intentmesh.executor.reporting import Reporter
+from intentmesh.executor.slots import Slot
 from intentmesh.executor.stream import Attachment, Ending
 from intentmesh.executor.transitions import Transition
 from intentmesh.executor.work import Award, View, Work
+from intentmesh.rpc import metrics
 from intentmesh.store.executions import Claim
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.event_pb2 import IntentEventType
@@ -53,6 +55,8 @@ class Signals:
     news: asyncio.Event
     # The process is ending: rest as soon as possible.
     leave: asyncio.Event
+    # Its place among the intents of this process.
+    slot: Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,8 @@ class _Run:
             if turn is Next.DONE:
                 return
             if isinstance(turn, Rest) or self._signals.leave.is_set():
+                # Whoever claims it next may call the solver at once.
+                await self._detach()
                 await journal.release(self._claim, turn.seconds if isinstance(turn, Rest) else 0.0)
                 return
 
@@ -192,8 +198,7 @@ class _Run:
         shallow = view.proven.filled is Depth.SEEN and not work.state.is_terminal
         if self._attachment is None or self._attachment.ending is not None or not shallow:
             return self._rest(work)
-        await self._wait(self._pace.poll_seconds)
-        return Next.AGAIN
+        return await self._wait(work, self._pause(work))
 
     async def _execute(self, work: Work, view: View, ending: Ending | None) -> Turn:
         award = work.standing_award
@@ -215,8 +220,7 @@ class _Run:
             _, wait = await steps.after_stream(work, view, award, ending, self._cuts)
             self._call_again_at = self._clock() + wait
             return Next.AGAIN
-        await self._wait(self._pace.poll_seconds)
-        return Next.AGAIN
+        return await self._wait(work, self._pause(work))
 
     async def _attach(self, work: Work, view: View, award: Award) -> Attachment | None:
         """The open stream of this award; opened when there is none and the time for the next call has come."""
@@ -263,10 +267,11 @@ class _Run:
                 await self._steps.journal.write(work, entries=[Entry(step)])
         except Overtaken:
             return Next.AGAIN
-        if self._troubles >= _TELL_TROUBLE_AFTER and self._attachment is None:
+        if self._troubles < _TELL_TROUBLE_AFTER:
+            return await self._wait(work, _TROUBLE_SECONDS)
+        if self._attachment is None:
             return self._rest(work)
-        await self._wait(_TROUBLE_SECONDS)
-        return Next.AGAIN
+        return await self._wait(work, max(_TROUBLE_SECONDS, self._pause(work)))
 
     async def _end_of_trouble(self, work: Work) -> Work:
         self._troubles = 0
@@ -276,14 +281,37 @@ class _Run:
         return await self._steps.journal.write(work, entries=[Entry(step)])
 
     def _rest(self, work: Work) -> Rest:
-        age = work.age(datetime.fromtimestamp(self._clock(), UTC))
-        return Rest(rest_seconds(work.state, age, self._pace.poll_seconds, self._pace.longest_seconds))
+        return Rest(self._rest_seconds(work))
 
-    async def _wait(self, seconds: float) -> None:
-        """Until there is news, the process ends, or the time is over."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._signals.news, self._signals.leave)]
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+    def _rest_seconds(self, work: Work) -> float:
+        return rest_seconds(work.state, self._age(work), self._pace.poll_seconds, self._pace.longest_seconds)
+
+    def _pause(self, work: Work) -> float:
+        """Seconds until the chains are looked at again though the solver says nothing. It need not; most do."""
+        return until_next(self._rest_seconds(work), self._clock(), self._moments(work))
+
+    def _displaced(self, work: Work) -> Rest:
+        """The award stands and its solver goes on; the next look attaches to its work again."""
+        metrics.INTENTS_DISPLACED.inc()
+        if self._signals.news.is_set():
+            return Rest(0.0)
+        now, pace = self._clock(), self._pace
+        rest = displaced_seconds(self._age(work), pace.poll_seconds, pace.longest_seconds)
+        return Rest(max(until_next(rest, now, self._moments(work)), self._call_again_at - now))
+
+    def _moments(self, work: Work) -> tuple[float, ...]:
+        """When something is due whatever the chains show. Unix seconds."""
+        award = work.standing_award
+        overdue = () if award is None else (self._steps.award.overdue_at(award),)
+        return (self._call_again_at, work.order.fill_deadline, *overdue)
+
+    def _age(self, work: Work) -> float:
+        return work.age(datetime.fromtimestamp(self._clock(), UTC))
+
+    async def _wait(self, work: Work, seconds: float) -> Turn:
+        """Until there is news, the process ends, or the time is over; rests where others need the place meanwhile."""
+        award = work.standing_award
+        whom = "" if award is None else award.solver_id
+        if await self._signals.slot.wait(whom, self._signals.news, self._signals.leave, seconds):
+            return Next.AGAIN
+        return self._displaced(work)

@@ -23,8 +23,11 @@ class ExecutorSettings(ServiceSettings):
     # Unique per process; claims are told apart by fence, so this is for people.
     worker_name: str = Field(default_factory=_default_worker_name)
 
-    # Intents worked on at once by one process.
+    # Newly claimed intents worked on at once by one process; as many of those that waited have their turn beside them.
     concurrency: int = Field(64, gt=0)
+    # Intents held while they wait, mostly for their solver. Beyond it one of the solver with most of them rests, and is
+    # taken up again under the same award.
+    max_waiting: int = Field(512, gt=0)
     claim_batch: int = Field(16, gt=0)
     lease_seconds: float = Field(15.0, gt=0)
     # Behind the hints: how often due work is looked for.

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from intentmesh.domain.types import IntentId, format_intent_id, parse_intent_id
 from intentmesh.executor.claims import Claims
 from intentmesh.executor.machine import Machine, Signals
+from intentmesh.executor.slots import SlotLimits, Slots
 from intentmesh.rpc.tracing import start_trace
 from intentmesh.store.executions import Claim, ClaimLost
 from intentmesh.v1.event_pb2 import IntentEvent
@@ -29,7 +30,7 @@ _OTHERS_PHASES = frozenset({IntentPhase.INTENT_PHASE_ACCEPTED, IntentPhase.INTEN
 class WorkerLimits:
     """How much at once, and how often. Seconds."""
 
-    concurrency: int
+    slots: SlotLimits
     batch: int
     lease_seconds: float
     poll_seconds: float
@@ -54,6 +55,7 @@ class Worker:
         self._hints = hints
         self._running: dict[IntentId, _Running] = {}
         self._wake = asyncio.Event()
+        self._slots = Slots(limits.slots, self._wake.set)
         self._leave = asyncio.Event()
 
     async def claim_forever(self) -> None:
@@ -107,12 +109,17 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
-    def running(self) -> int:
+    def working(self) -> int:
         """Intents that are being worked on."""
-        return len(self._running)
+        return len(self._running) - self._slots.waiting
+
+    @property
+    def waiting(self) -> int:
+        """Intents that are held and wait, mostly for their solver."""
+        return self._slots.waiting
 
     async def _claim_batch(self) -> int:
-        room = min(self._limits.concurrency - len(self._running), self._limits.batch)
+        room = min(self._slots.room, self._limits.batch)
         if room <= 0:
             return 0
         claimed = await self._claims.claim_due(room, self._limits.lease_seconds)
@@ -121,16 +128,16 @@ class Worker:
         return len(claimed)
 
     def _start(self, claim: Claim) -> None:
-        signals = Signals(news=asyncio.Event(), leave=self._leave)
+        signals = Signals(news=asyncio.Event(), leave=self._leave, slot=self._slots.take())
         task = asyncio.create_task(self._work(claim, signals), name=f"intent-{format_intent_id(claim.intent_id)}")
         self._running[claim.intent_id] = _Running(claim, signals, task)
-        task.add_done_callback(lambda _task: self._ended(claim))
+        task.add_done_callback(lambda _task: self._ended(claim, signals))
 
-    def _ended(self, claim: Claim) -> None:
+    def _ended(self, claim: Claim, signals: Signals) -> None:
         running = self._running.get(claim.intent_id)
         if running is not None and running.claim == claim:
             del self._running[claim.intent_id]
-        self._wake.set()
+        signals.slot.leave()
 
     async def _work(self, claim: Claim, signals: Signals) -> None:
         start_trace()

@@ -19,6 +19,10 @@ INTENT_GAS_USED = Histogram(
     "intent_gas_used", "Gas used for one intent on one chain", ["type", "chain"], buckets=(1e5, 5e5, 1e6, 5e6, 1e7)
 )
 INTENT_ERRORS = Counter("intent_errors_total", "Refusals and failures by reason", ["type", "error_code"])
+INTENTS_HELD = Gauge("executor_intents_held", "Intents that this process works on, or waits with", ["state"])
+INTENTS_DISPLACED = Counter(
+    "executor_intents_displaced_total", "Intents that had to rest since more were waiting than are held"
+)
 SOLVER_PERFORMANCE_SCORE = Gauge("solver_performance_score", "0 to 100", ["solver_id"])
 SOLVER_SUCCESS_RATE = Gauge("solver_success_rate", "Settled as promised out of won, 0 to 1", ["solver_id"])
 

@@ -41,7 +41,9 @@ class SolverServiceStub:
     """Execute hands over a won order and streams what the solver does until the order is settled, released or failed.
 
     Idempotent per intent: calling again attaches to the running work and replays its updates from the first on. A cut stream
-    does not stop the work. `award_number` only rises; a lower one is refused with STALE_AWARD.
+    does not stop the work. `award_number` only rises; a lower one is refused with STALE_AWARD. The mesh
+    cuts streams itself: where very many are open, those it has heard nothing of for longest, of the solver that has most of them. It
+    attaches again, under the same award, until the promised fill time is over.
 
     Anybody may call this, and orders are public, so a solver believes an award it does not know only when it is the newest one that
     ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
@@ -65,7 +67,9 @@ class SolverServiceAsyncStub(SolverServiceStub):
     """Execute hands over a won order and streams what the solver does until the order is settled, released or failed.
 
     Idempotent per intent: calling again attaches to the running work and replays its updates from the first on. A cut stream
-    does not stop the work. `award_number` only rises; a lower one is refused with STALE_AWARD.
+    does not stop the work. `award_number` only rises; a lower one is refused with STALE_AWARD. The mesh
+    cuts streams itself: where very many are open, those it has heard nothing of for longest, of the solver that has most of them. It
+    attaches again, under the same award, until the promised fill time is over.
 
     Anybody may call this, and orders are public, so a solver believes an award it does not know only when it is the newest one that
     ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver
@@ -104,7 +108,9 @@ class SolverServiceServicer(metaclass=_abc_1.ABCMeta):
         """Execute hands over a won order and streams what the solver does until the order is settled, released or failed.
 
         Idempotent per intent: calling again attaches to the running work and replays its updates from the first on. A cut stream
-        does not stop the work. `award_number` only rises; a lower one is refused with STALE_AWARD.
+        does not stop the work. `award_number` only rises; a lower one is refused with STALE_AWARD. The mesh
+        cuts streams itself: where very many are open, those it has heard nothing of for longest, of the solver that has most of them. It
+        attaches again, under the same award, until the promised fill time is over.
 
         Anybody may call this, and orders are public, so a solver believes an award it does not know only when it is the newest one that
         ExecutorService.GetExecution shows, is its own, and `award_token` is the preimage of that award's `token_hash`; the reference solver

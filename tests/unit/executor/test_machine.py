@@ -1,4 +1,4 @@
-"""What the machine does right before an effect that no fence can stop."""
+"""What the machine does right before an effect that no fence can stop, and how long it waits after it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,8 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from intentmesh.domain.lifecycle import accepted
 from intentmesh.executor.journal import Overtaken
-from intentmesh.executor.machine import Pace, Signals, _Run
+from intentmesh.executor.machine import Next, Pace, Rest, Signals, _Run
+from intentmesh.executor.slots import SlotLimits, Slots
 from intentmesh.v1.solver_service_pb2 import ExecuteRequest
 
 
@@ -39,7 +41,7 @@ class Surroundings:
     async def attach(self) -> None:
         """Up to the moment at which a solver has been called, or could have been."""
         steps: Any = SimpleNamespace(journal=self, award=self, solvers=self)
-        signals = Signals(asyncio.Event(), asyncio.Event())
+        signals = Signals(asyncio.Event(), asyncio.Event(), Slots(SlotLimits(1, 1), lambda: None).take())
         work: Any = None
         async with AsyncExitStack() as stack:
             run = _Run(steps, Pace(1, 1, 1), lambda: 0.0, work, signals, stack)
@@ -59,3 +61,75 @@ async def test_attach__unchanged__calls_the_solver() -> None:
     here = Surroundings(overtaken=False)
     await here.attach()
     assert here.called == 1
+
+
+class Waiter:
+    """An intent that waits for the holder of its award, in a process in which so many may wait."""
+
+    def __init__(self, *, waiting: int) -> None:
+        self.now = 10_000.0
+        self.overdue_at = self.now + 3_000.0
+        slots = Slots(SlotLimits(1, waiting), lambda: None)
+        self.slot, self.rival = slots.take(), slots.take()
+        self.signals = Signals(asyncio.Event(), asyncio.Event(), self.slot)
+        steps: Any = SimpleNamespace(award=SimpleNamespace(overdue_at=lambda _award: self.overdue_at))
+        claim: Any = None
+        # The last event is long ago.
+        self.run = _Run(steps, Pace(0.5, 60.0, 2.0), lambda: self.now, claim, self.signals, AsyncExitStack())
+        self.work: Any = SimpleNamespace(
+            standing_award=SimpleNamespace(solver_id="mute"),
+            state=accepted(),
+            order=SimpleNamespace(fill_deadline=self.now + 4_000.0),
+            age=lambda _now: 1_000.0,
+        )
+
+    async def displaced(self) -> Any:
+        """What the wait comes to when a newer stream of the same solver needs its place."""
+        turn = asyncio.create_task(self.run._wait(self.work, 60.0))
+        await asyncio.sleep(0)
+        rival = asyncio.create_task(self.rival.wait("mute", asyncio.Event(), self.signals.leave, 60.0))
+        try:
+            return await turn
+        finally:
+            rival.cancel()
+
+
+def test_pause__nothing_new_for_long__is_longer_than_a_poll_and_ends_when_the_promise_does() -> None:
+    waiter = Waiter(waiting=1)
+    assert waiter.run._pause(waiter.work) == 5.0
+    waiter.overdue_at = waiter.now + 1.0
+    assert 1.0 < waiter.run._pause(waiter.work) < 1.5
+
+
+def test_pause__next_call_is_due__ends_right_after_it() -> None:
+    waiter = Waiter(waiting=1)
+    waiter.run._call_again_at = waiter.now + 0.2
+    assert 0.2 < waiter.run._pause(waiter.work) < 0.5
+
+
+async def test_wait__news__is_another_turn() -> None:
+    waiter = Waiter(waiting=1)
+    waiter.signals.news.set()
+    assert await waiter.run._wait(waiter.work, 60.0) is Next.AGAIN
+
+
+async def test_wait__others_need_the_place__rests_until_a_look_is_worth_it_or_something_is_due() -> None:
+    assert await Waiter(waiting=1).displaced() == Rest(60.0)
+    waiter = Waiter(waiting=1)
+    waiter.overdue_at = waiter.now + 3.0
+    assert 3.0 < (await waiter.displaced()).seconds < 4.0
+
+
+async def test_wait__others_need_the_place_before_the_next_call_may_be_made__rests_at_least_until_then() -> None:
+    waiter = Waiter(waiting=1)
+    waiter.run._call_again_at = waiter.now + 90.0
+    assert (await waiter.displaced()).seconds >= 90.0
+
+
+async def test_wait__others_need_the_place_as_there_is_news__is_due_again_at_once() -> None:
+    waiter = Waiter(waiting=1)
+    turn = asyncio.create_task(waiter.run._wait(waiter.work, 60.0))
+    await asyncio.sleep(0)
+    waiter.signals.news.set()
+    waiter.slot.displaced.set()
+    assert await turn == Rest(0.0)
