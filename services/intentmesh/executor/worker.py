@@ -57,6 +57,8 @@ class Worker:
         self._wake = asyncio.Event()
         self._slots = Slots(limits.slots, self._wake.set)
         self._leave = asyncio.Event()
+        # Held while claims are on their way from the store.
+        self._claiming = asyncio.Lock()
 
     async def claim_forever(self) -> None:
         """Takes due work as long as there is room, woken by hints, by work that ends, and by the poll behind both."""
@@ -96,7 +98,8 @@ class Worker:
         """Claims nothing more, lets every intent rest at its next turn, and waits until all claims are given back."""
         self._leave.set()
         self._wake.set()
-        tasks = [running.task for running in self._running.values()]
+        async with self._claiming:
+            tasks = [running.task for running in self._running.values()]
         if tasks:
             log.info("releasing_claims", count=len(tasks))
             await asyncio.wait(tasks)
@@ -122,9 +125,10 @@ class Worker:
         room = min(self._slots.room, self._limits.batch)
         if room <= 0:
             return 0
-        claimed = await self._claims.claim_due(room, self._limits.lease_seconds)
-        for claim in claimed:
-            self._start(claim)
+        async with self._claiming:
+            claimed = await self._claims.claim_due(room, self._limits.lease_seconds)
+            for claim in claimed:
+                self._start(claim)
         return len(claimed)
 
     def _start(self, claim: Claim) -> None:
