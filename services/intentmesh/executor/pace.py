@@ -19,8 +19,8 @@ def rest_seconds(state: State, age_seconds: float, poll_seconds: float, longest_
 
 
 def displaced_seconds(age_seconds: float, poll_seconds: float, longest_seconds: float) -> float:
-    """The rest of an intent whose place others needed: they do not get it where it is back at once."""
-    return max(poll_seconds, min(age_seconds * _SHARE_OF_AGE, longest_seconds))
+    """The rest of an intent whose place others needed: where it came back at once, they would not have it for long."""
+    return max(poll_seconds, min(max(age_seconds * _SHARE_OF_AGE, _LONGEST_LIVE_SECONDS), longest_seconds))
 
 
 def until_next(seconds: float, now: float, moments: Iterable[float]) -> float:

@@ -23,7 +23,7 @@ class SlotLimits:
 
 
 class Slots:
-    """The places of one process. `on_room` is told when there is a place for a newly claimed intent again."""
+    """The places of one process. `on_room` is told when there may be something to claim, and a place for it, again."""
 
     def __init__(self, limits: SlotLimits, on_room: Callable[[], None]) -> None:
         self._limits = limits
@@ -62,7 +62,9 @@ class Slots:
         if slot in self._fresh:
             self._fresh.remove(slot)
             slot.last_heard = self.heard()
-            self._on_room()
+            if self.room == 1:
+                # As long as there was room, all that was due has been claimed.
+                self._on_room()
         self._held.add(slot)
         if len(self._held) > self._limits.waiting:
             displaced = choose(self._held)

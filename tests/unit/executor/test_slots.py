@@ -54,10 +54,10 @@ def test_choose__at_work__is_never_displaced_and_still_counts_for_its_solver() -
 
 
 async def test_room__waiting_for_a_solver__takes_none_of_it() -> None:
-    crowd = Crowd(concurrency=2)
+    crowd = Crowd(concurrency=1)
     for _ in range(10):
         await crowd.comes("mute")
-    assert (crowd.slots.room, crowd.slots.waiting, crowd.rooms) == (2, 10, 10)
+    assert (crowd.slots.room, crowd.slots.waiting, crowd.rooms) == (1, 10, 10)
 
 
 async def test_room__newly_claimed_and_at_work__is_taken_until_it_leaves() -> None:
