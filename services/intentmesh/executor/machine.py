@@ -57,6 +57,8 @@ class Signals:
     leave: asyncio.Event
     # Its place among the intents of this process.
     slot: Slot
+    # Said by the execution: the claim is being given back, so that it is gone is no loss.
+    gives_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class _Run:
             if isinstance(turn, Rest) or self._signals.leave.is_set():
                 # Whoever claims it next may call the solver at once.
                 await self._detach()
+                self._signals.gives_back = True
                 await journal.release(self._claim, turn.seconds if isinstance(turn, Rest) else 0.0)
                 return
 
@@ -187,6 +190,7 @@ class _Run:
     async def _finish(self, work: Work) -> Turn:
         if work.progress.outcomes:
             return Rest(_UNREPORTED_SECONDS)
+        self._signals.gives_back = True
         await self._steps.journal.finish(work)
         return Next.DONE
 

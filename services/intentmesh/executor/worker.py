@@ -78,7 +78,9 @@ class Worker:
             kept = await self._claims.renew(held, self._limits.lease_seconds)
             for claim in held:
                 running = self._running.get(claim.intent_id)
-                if claim.intent_id not in kept and running is not None and running.claim == claim:
+                if claim.intent_id in kept or running is None or running.claim != claim:
+                    continue
+                if not running.signals.gives_back:
                     log.warning("lease_lost", intent_id=format_intent_id(claim.intent_id), fence=claim.fence)
                     running.task.cancel()
 
@@ -152,6 +154,7 @@ class Worker:
                 log.warning("claim_lost")
             except Exception:  # one intent's trouble must not end the worker; it is due again after a while
                 log.exception("execution_failed")
+                signals.gives_back = True
                 await self._give_back(claim)
 
     async def _give_back(self, claim: Claim) -> None:
