@@ -8,16 +8,17 @@ from intentmesh.domain.order import Order
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.solver_service_pb2 import ExecuteRequest, ExecuteResponse, ExecuteStage
 
-from tests.integration.executor.world import Behaviour, ScriptedSolver, World, update
+from tests.integration.executor.world import Behaviour, ScriptedSolver, World, eventually, update
 
 
-def delivering(world: World, pause_seconds: float = 0.0) -> Behaviour:
-    """Opens, fills, proves and is paid."""
+def delivering(world: World, pause_seconds: float = 0.0, calls: int = 1) -> Behaviour:
+    """Opens, fills, proves and is paid; goes on only once it was called so often."""
 
     async def behave(solver: ScriptedSolver, request: ExecuteRequest) -> AsyncIterator[ExecuteResponse]:
         order = order_from_proto(request.order)
         yield update(ExecuteStage.EXECUTE_STAGE_ACCEPTED)
         await asyncio.sleep(pause_seconds)
+        await eventually(lambda: len(solver.requests) >= calls)
         if not request.already_opened:
             await world.hands.open_for(order, request.signature, solver.account)
         yield update(ExecuteStage.EXECUTE_STAGE_OPENED)

@@ -28,7 +28,7 @@ COMPLETED = IntentStatus.INTENT_STATUS_COMPLETED
 
 
 async def test_execution__stream_cut_twice__attaches_again_under_the_same_award(world: World) -> None:
-    solver = await world.add_solver(SOLVER, delivering(world, pause_seconds=0.5))
+    solver = await world.add_solver(SOLVER, delivering(world, calls=3))
     solver.cuts = 2
     async with world.executor():
         intent_id = await submit(world.pool, make_order(world.network), world.network)

@@ -58,7 +58,7 @@ async def test_workers__two_processes__every_intent_is_executed_once(world: Worl
 
 
 async def test_workers__one_dies_without_a_word__another_takes_over_and_attaches(world: World) -> None:
-    solver = await world.add_solver(SOLVER, delivering(world, pause_seconds=4.0))
+    solver = await world.add_solver(SOLVER, delivering(world, calls=2))
     async with world.executor(worker_name="doomed", lease_seconds=1.5, grace_seconds=0.1) as doomed:
         intent_id = await submit(world.pool, make_order(world.network), world.network)
         await until(world.pool, intent_id, lambda row: row.award_number == 1)
