@@ -5,8 +5,9 @@ from prometheus_client import Counter, Gauge, Histogram
 METHODS = ("WatchIntent", "WatchIntents")
 CLOSES = ("ENDED", "CLIENT_GONE", "SLOW_READER", "STREAM_CLOSED", "OVERLOADED", "RATE_LIMITED", "OTHER")
 
-OPEN_STREAMS = Gauge("status_open_streams", "Streams open now", ["method"])
+OPEN_STREAMS = Gauge("status_open_streams", "Streams whose calls have not ended", ["method"])
 STREAM_CLOSES = Counter("status_stream_closes_total", "Streams closed by reason", ["method", "reason"])
+CUT_OFF_STREAMS = Counter("status_cut_off_streams_total", "Calls ended by force: not even the last word was taken")
 EVENTS_SENT = Counter("status_events_sent_total", "Events written to streams", ["method"])
 REPLAYED_EVENTS = Counter("status_replayed_events_total", "Events read from the store for one reader", ["method"])
 REFUSED_TOKENS = Counter("status_refused_tokens_total", "Resume tokens refused", ["reason"])

@@ -34,6 +34,8 @@ class StatusSettings(ServiceSettings):
     """A silent stream gets a message this often; the protos promise one within 15 s."""
     write_timeout_seconds: float = Field(10.0, gt=0)
     """A reader that takes longer for one message is closed as a slow one."""
+    last_word_seconds: float = Field(30.0, gt=0)
+    """A reader that does not take even the end of its stream in this time is cut off."""
     stream_age_seconds: float = Field(1800.0, gt=0)
     """Streams are closed as planned after about this long."""
     max_message_events: int = Field(500, gt=0)

@@ -1,6 +1,7 @@
 """The open streams of this process: bounded in number, ended in order, each with time limits of its own.
 
 A stream has one message in hand and nothing queued. What its reader has not taken stays where all readers share it.
+Its place is held until its call has ended: a reader who takes nothing does not take the reason of the close either.
 """
 
 import asyncio
@@ -12,17 +13,23 @@ from random import Random
 from typing import Any, TypeAlias
 
 import grpc
+import structlog
 
 from intentmesh.domain.errors import MeshError, ResourceExhausted, Unavailable
+from intentmesh.rpc.cutting import Task, cut_off
 from intentmesh.rpc.errors import reason_name
 from intentmesh.status import metrics
 from intentmesh.v1.error_pb2 import ErrorReason
+
+log = structlog.get_logger()
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 RECONNECT_MIN_SECONDS = 0.1
 RECONNECT_MAX_SECONDS = 1.0
 OVERLOADED_RETRY_SECONDS = 5.0
+# Between two looks for calls that outlast their streams.
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class StreamLimits:
     max_streams: int
     heartbeat: float
     write_timeout: float
+    last_word: float
     age: float
     message_events: int
     message_bytes: int
@@ -49,6 +57,7 @@ class Stream:
         self._ends_at = self._now() + age_seconds
         self._written_at = self._now()
         self._told_to_close = False
+        self._begun = False
 
     @property
     def must_close(self) -> bool:
@@ -72,6 +81,10 @@ class Stream:
         """
         try:
             async with asyncio.timeout(self.limits.write_timeout):
+                if not self._begun:
+                    # Not with a message, which may wait for its reader: while this is not out, grpc takes no status.
+                    await self._context.send_initial_metadata(())
+                    self._begun = True
                 await self._context.write(message)
         except TimeoutError:
             raise ResourceExhausted(
@@ -98,6 +111,9 @@ class Streams:
         self._limits = limits
         self._random = random
         self._open: set[Stream] = set()
+        self._places_taken = 0
+        # Handlers of calls whose streams are over, and since when, by the clock of the loop.
+        self._leaving: dict[Task, float] = {}
         self._draining = False
         self._all_closed = asyncio.Event()
         self._all_closed.set()
@@ -122,7 +138,10 @@ class Streams:
 
     @contextlib.contextmanager
     def _entered(self, method: str, context: Context) -> Iterator[Stream]:
-        if len(self._open) >= self._limits.max_streams:
+        handler = asyncio.current_task()
+        if handler is None:
+            raise RuntimeError("calls run in tasks")
+        if self._places_taken >= self._limits.max_streams:
             raise ResourceExhausted(
                 "this server has no room for another stream",
                 reason=ErrorReason.ERROR_REASON_OVERLOADED,
@@ -132,16 +151,28 @@ class Streams:
         stream = Stream(method, context, self._limits, self._limits.age * self._random.uniform(0.8, 1.0))
         if self._draining:
             stream.close_soon()
+        self._take_place(method, handler)
         self._open.add(stream)
         self._all_closed.clear()
-        metrics.OPEN_STREAMS.labels(method).inc()
         try:
             yield stream
         finally:
-            metrics.OPEN_STREAMS.labels(method).dec()
             self._open.discard(stream)
+            self._leaving[handler] = asyncio.get_running_loop().time()
             if not self._open:
                 self._all_closed.set()
+
+    def _take_place(self, method: str, handler: Task) -> None:
+        """Until the handler's task ends, which grpc lets go on until the call's status is on its way."""
+
+        def give_back(ended: Task) -> None:
+            self._places_taken -= 1
+            self._leaving.pop(ended, None)
+            metrics.OPEN_STREAMS.labels(method).dec()
+
+        self._places_taken += 1
+        metrics.OPEN_STREAMS.labels(method).inc()
+        handler.add_done_callback(give_back)
 
     def closed(self, place: Mapping[str, str]) -> Unavailable:
         """What ends a stream as planned. Readers come back at different times."""
@@ -158,3 +189,16 @@ class Streams:
         for stream in self._open:
             stream.close_soon()
         await self._all_closed.wait()
+
+    async def cut_off_stalled(self) -> None:
+        """Background work: end the calls whose readers do not take their streams' last word in time. Never returns."""
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            stalled = [handler for handler, since in self._leaving.items() if now() >= since + self._limits.last_word]
+            if not stalled:
+                continue
+            metrics.CUT_OFF_STREAMS.inc(cut := cut_off(stalled))
+            log.warning("stalled_streams_cut_off", stalled=len(stalled), cut_off=cut)
+            # For those that were not found, the time begins anew.
+            self._leaving.update(dict.fromkeys(stalled, now()))

@@ -31,8 +31,9 @@ class StatusServiceStub:
 
     Promises of both streams: the events of one intent arrive in their order, each exactly once within a stream, with no
     gap in `sequence`; a transition is never split over messages; a reader that is too slow is closed with SLOW_READER, never
-    silently skipped; a heartbeat (a message without events) comes at least every 15 s; a planned close is UNAVAILABLE with
-    STREAM_CLOSED and RetryInfo.
+    silently skipped, and one that does not take that either is cut off with CANCELLED, to go on after its last message; a
+    heartbeat (a message without events) comes at least every 15 s; a planned close is UNAVAILABLE with STREAM_CLOSED and
+    RetryInfo.
 
     Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
@@ -60,8 +61,9 @@ class StatusServiceAsyncStub(StatusServiceStub):
 
     Promises of both streams: the events of one intent arrive in their order, each exactly once within a stream, with no
     gap in `sequence`; a transition is never split over messages; a reader that is too slow is closed with SLOW_READER, never
-    silently skipped; a heartbeat (a message without events) comes at least every 15 s; a planned close is UNAVAILABLE with
-    STREAM_CLOSED and RetryInfo.
+    silently skipped, and one that does not take that either is cut off with CANCELLED, to go on after its last message; a
+    heartbeat (a message without events) comes at least every 15 s; a planned close is UNAVAILABLE with STREAM_CLOSED and
+    RetryInfo.
 
     Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
@@ -85,8 +87,9 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Promises of both streams: the events of one intent arrive in their order, each exactly once within a stream, with no
     gap in `sequence`; a transition is never split over messages; a reader that is too slow is closed with SLOW_READER, never
-    silently skipped; a heartbeat (a message without events) comes at least every 15 s; a planned close is UNAVAILABLE with
-    STREAM_CLOSED and RetryInfo.
+    silently skipped, and one that does not take that either is cut off with CANCELLED, to go on after its last message; a
+    heartbeat (a message without events) comes at least every 15 s; a planned close is UNAVAILABLE with STREAM_CLOSED and
+    RetryInfo.
 
     Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata

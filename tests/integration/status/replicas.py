@@ -56,6 +56,12 @@ class Mesh:
     @asynccontextmanager
     async def replica(self, **settings: Any) -> AsyncIterator[Any]:
         """A stub of a fresh replica."""
+        async with self.replica_at(**settings) as (stub, _):
+            yield stub
+
+    @asynccontextmanager
+    async def replica_at(self, **settings: Any) -> AsyncIterator[tuple[Any, str]]:
+        """The same, with the replica's address."""
         values = {
             "listen": "127.0.0.1:0",
             "metrics_listen": "127.0.0.1:0",
@@ -69,7 +75,7 @@ class Mesh:
         async with AsyncExitStack() as channels, build(chosen) as service, serving(chosen, service) as running:
             # Closed last, so that readers see how the server ends their streams.
             channel = await channels.enter_async_context(open_channel(running.target, options=SMALL_WINDOWS))
-            yield StatusServiceStub(channel)
+            yield StatusServiceStub(channel), running.target
 
 
 @asynccontextmanager

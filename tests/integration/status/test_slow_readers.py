@@ -1,20 +1,27 @@
 """A reader that does not read is closed by a typed reason, and delays nobody meanwhile."""
 
 import asyncio
+import gc
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from intentmesh.domain.errors import ResourceExhausted
+from intentmesh.status.metrics import STREAM_CLOSES
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.status_service_pb2 import WatchIntentRequest, WatchIntentsRequest
 
 from tests.fixtures.intents import COMPLETED, waiting
-from tests.integration.status.replicas import Mesh, Reader, id_of
+from tests.integration.status.replicas import Mesh, Reader, eventually, id_of
+from tests.integration.status.stalling import stalling
 
 FROM_START = WatchIntentsRequest(from_start=True)
 # Together far more than what transport and kernel hold for one reader.
 LARGE = "x" * 8_000
 EVENTS = 400
-SETTINGS = {"write_timeout_seconds": 0.5, "max_message_bytes": 32_768}
+# They come back for the last word when all the others are done.
+SETTINGS = {"write_timeout_seconds": 0.5, "max_message_bytes": 32_768, "last_word_seconds": 120.0}
 
 
 async def test_slow_reader__does_not_read__is_closed_with_its_token_and_goes_on_with_it(mesh: Mesh) -> None:
@@ -87,3 +94,89 @@ async def test_slow_reader__takes_nothing_from_the_beginning__is_closed_all_the_
     assert failure.reason == ErrorReason.ERROR_REASON_SLOW_READER
     assert int(failure.metadata["after_sequence"]) <= len(slow.events) < EVENTS
     assert slow.sequences == list(range(1, len(slow.events) + 1))
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What is let go of must be gone at once: a busy server's collector comes by when it comes by."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def _has_room(stub: Any, wanted: WatchIntentRequest) -> bool:
+    reader = Reader(stub.WatchIntent(wanted))
+    try:
+        await reader.read()
+    except ResourceExhausted:
+        return False
+    reader.call.cancel()
+    return True
+
+
+async def test_slow_reader__closed_and_takes_not_even_the_reason__holds_its_place_while_its_call_lasts(
+    mesh: Mesh,
+) -> None:
+    row = await mesh.store()
+    large = replace(waiting(row.state), message=LARGE)
+    for _ in range(EVENTS):
+        await mesh.change(row.intent_id, large, hint=False)
+    wanted = WatchIntentRequest(intent_id=id_of(row))
+    closes = STREAM_CLOSES.labels("WatchIntent", "SLOW_READER")._value
+    before = closes.get()
+    async with mesh.replica_at(**SETTINGS, max_streams=1) as (stub, target):
+
+        async def closed() -> bool:
+            return bool(closes.get() > before)
+
+        async def has_room() -> bool:
+            return await _has_room(stub, wanted)
+
+        async with stalling(target) as staller:
+            await staller.watch("WatchIntent", wanted)
+            await eventually(closed)
+            assert not await has_room()
+        await eventually(has_room)
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_slow_reader__takes_not_even_the_reason_in_time__is_cut_off_and_its_place_is_free(mesh: Mesh) -> None:
+    row = await mesh.store()
+    large = replace(waiting(row.state), message=LARGE)
+    for _ in range(EVENTS):
+        await mesh.change(row.intent_id, large, hint=False)
+    wanted = WatchIntentRequest(intent_id=id_of(row))
+    async with mesh.replica_at(**(SETTINGS | {"last_word_seconds": 0.5}), max_streams=2) as (stub, target):
+
+        async def has_room() -> bool:
+            return await _has_room(stub, wanted)
+
+        async with stalling(target) as staller:
+            streams = [await staller.watch("WatchIntent", wanted) for _ in range(2)]
+            await eventually(has_room)
+            # The transport has let go of them, too: their connection, which stays open, is told so.
+            for stream in streams:
+                await staller.cut_off(stream)
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_slow_reader__opens_no_window_at_all__is_cut_off_and_its_place_is_free(mesh: Mesh) -> None:
+    row = await mesh.store()
+    wanted = WatchIntentRequest(intent_id=id_of(row))
+    closes = STREAM_CLOSES.labels("WatchIntent", "SLOW_READER")._value
+    before = closes.get()
+    async with mesh.replica_at(write_timeout_seconds=0.5, last_word_seconds=5.0, max_streams=1) as (stub, target):
+
+        async def closed() -> bool:
+            return bool(closes.get() > before)
+
+        async def has_room() -> bool:
+            return await _has_room(stub, wanted)
+
+        async with stalling(target, window=0) as staller:
+            stream = await staller.watch("WatchIntent", wanted)
+            await eventually(closed)
+            assert not await has_room()
+            await eventually(has_room)
+            await staller.cut_off(stream)
