@@ -19,6 +19,7 @@ from intentmesh.status.feed import Feed
 from intentmesh.status.hearing import Hearing
 from intentmesh.status.hub import Hub
 from intentmesh.status.memory_cache import MemoryCache
+from intentmesh.status.room import Room
 from intentmesh.status.servicer import StatusServicer
 from intentmesh.status.settings import StatusSettings
 from intentmesh.status.shared_cache import SharedCache
@@ -65,7 +66,7 @@ async def build(settings: StatusSettings) -> AsyncIterator[Service]:
             memory=memory,
             shared=shared,
         )
-        streams = Streams(_limits(settings), Random())  # noqa: S311 - spreads reconnects, guards nothing
+        streams = Streams(_limits(settings), Room(settings.bounds()), Random())  # noqa: S311 - spreads reconnects, guards nothing
         watched = Watched(pool, most=settings.max_watched_ids)
         access = Access(anonymous_lists=settings.anonymous_lists, delegations=delegations_of(settings.delegations))
         budgets = Budgets(LeasedTokens(valkey), settings.limits(), settings.service_limits())
@@ -100,7 +101,6 @@ async def build(settings: StatusSettings) -> AsyncIterator[Service]:
 
 def _limits(settings: StatusSettings) -> StreamLimits:
     return StreamLimits(
-        max_streams=settings.max_streams,
         heartbeat=settings.heartbeat_seconds,
         write_timeout=settings.write_timeout_seconds,
         last_word=settings.last_word_seconds,

@@ -1,12 +1,17 @@
-"""Metrics of the status service. Labels are bounded: two methods, levels of the cache, reasons of the protos."""
+"""Metrics of the status service. Labels are bounded: two methods, three bounds, cache levels, reasons of the protos."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
+# What a stream was refused for: all places are taken, all but those reserved for others, all that its caller may have.
+FULL = ("SERVER", "RESERVE", "CALLER")
 METHODS = ("WatchIntent", "WatchIntents")
 CLOSES = ("ENDED", "CLIENT_GONE", "SLOW_READER", "STREAM_CLOSED", "OVERLOADED", "RATE_LIMITED", "OTHER")
 
 OPEN_STREAMS = Gauge("status_open_streams", "Streams whose calls have not ended", ["method"])
 STREAM_CLOSES = Counter("status_stream_closes_total", "Streams closed by reason", ["method", "reason"])
+REFUSED_STREAMS = Counter(
+    "status_refused_streams_total", "Streams refused for want of room, by what was full", ["full"]
+)
 CUT_OFF_STREAMS = Counter("status_cut_off_streams_total", "Calls ended by force: not even the last word was taken")
 EVENTS_SENT = Counter("status_events_sent_total", "Events written to streams", ["method"])
 REPLAYED_EVENTS = Counter("status_replayed_events_total", "Events read from the store for one reader", ["method"])
@@ -31,6 +36,8 @@ def start_at_zero() -> None:
         REPLAYED_EVENTS.labels(method)
         for reason in CLOSES:
             STREAM_CLOSES.labels(method, reason)
+    for full in FULL:
+        REFUSED_STREAMS.labels(full)
     for source in ("MEMORY", "VALKEY", "STORE", "UNKNOWN"):
         STATUS_READS.labels(source)
     for reason in ("INVALID_RESUME_TOKEN", "FILTER_CHANGED", "EPOCH_CHANGED", "POSITION_TOO_OLD"):

@@ -6,6 +6,7 @@ from intentmesh.rpc.access import KnownDelegations
 from intentmesh.rpc.leases import Limit
 from intentmesh.rpc.settings import ServiceSettings
 from intentmesh.status.budgets import Limits
+from intentmesh.status.room import Bounds
 from intentmesh.status.watched import MOST_NAMED
 
 _LIMITS = Limits()
@@ -22,12 +23,21 @@ class StatusSettings(ServiceSettings):
 
     reads_per_minute: int = Field(_LIMITS.reads.amount, ge=1)
     watches_per_minute: int = Field(_LIMITS.watches.amount, ge=1)
-    """Opened, not open: `max_streams` bounds those, of all callers together."""
+    """Opened, not open: `streams_per_caller` bounds those."""
     # Principals of class `service`.
     service_reads_per_minute: int = Field(7_200_000, ge=1)
     service_watches_per_minute: int = Field(600_000, ge=1)
 
     max_streams: int = Field(20_000, gt=0)
+    """Open at a time, as all of these, on one process."""
+    streams_per_caller: int = Field(1_000, ge=1)
+    """By principal or else by address: an office or a relay may stand behind one."""
+    streams_per_service: int = Field(10_000, ge=1)
+    """Of one principal of class `service`. Operators are not counted each."""
+    reserved_share: float = Field(0.1, ge=0, lt=1)
+    """Of `max_streams`, for services and operators: strangers and users cannot fill a server."""
+    operator_share: float = Field(0.1, ge=0, le=1)
+    """Of what is reserved, for operators alone."""
     max_watched_ids: int = Field(MOST_NAMED, ge=1_000)
     """Intents that streams name, each counted once for each of them."""
     heartbeat_seconds: float = Field(10.0, gt=0, lt=15)
@@ -51,6 +61,16 @@ class StatusSettings(ServiceSettings):
     idle_histories_kept: int = Field(2_000, ge=0)
 
     cached_statuses: int = Field(50_000, gt=0)
+
+    def bounds(self) -> Bounds:
+        reserved = int(self.max_streams * self.reserved_share)
+        return Bounds(
+            all_callers=self.max_streams,
+            each_caller=self.streams_per_caller,
+            each_service=self.streams_per_service,
+            reserved=reserved,
+            reserved_for_operators=int(reserved * self.operator_share),
+        )
 
     def limits(self) -> Limits:
         return Limits(Limit(self.reads_per_minute, 60), Limit(self.watches_per_minute, 60))

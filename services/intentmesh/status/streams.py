@@ -1,4 +1,4 @@
-"""The open streams of this process: bounded in number, ended in order, each with time limits of its own.
+"""The open streams of this process: each has a place and time limits of its own, and is ended in order.
 
 A stream has one message in hand and nothing queued. What its reader has not taken stays where all readers share it.
 Its place is held until its call has ended: a reader who takes nothing does not take the reason of the close either.
@@ -18,7 +18,9 @@ import structlog
 from intentmesh.domain.errors import MeshError, ResourceExhausted, Unavailable
 from intentmesh.rpc.cutting import Task, cut_off
 from intentmesh.rpc.errors import reason_name
+from intentmesh.rpc.principals import client_address, current_principal
 from intentmesh.status import metrics
+from intentmesh.status.room import Room
 from intentmesh.v1.error_pb2 import ErrorReason
 
 log = structlog.get_logger()
@@ -27,7 +29,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 RECONNECT_MIN_SECONDS = 0.1
 RECONNECT_MAX_SECONDS = 1.0
-OVERLOADED_RETRY_SECONDS = 5.0
 # Between two looks for calls that outlast their streams.
 LOOK_SECONDS = 1.0
 
@@ -36,7 +37,6 @@ LOOK_SECONDS = 1.0
 class StreamLimits:
     """Times in seconds. The message limits bound what one stream has in hand."""
 
-    max_streams: int
     heartbeat: float
     write_timeout: float
     last_word: float
@@ -107,11 +107,11 @@ class Stream:
 class Streams:
     """All streams of the process."""
 
-    def __init__(self, limits: StreamLimits, random: Random) -> None:
+    def __init__(self, limits: StreamLimits, room: Room, random: Random) -> None:
         self._limits = limits
+        self._room = room
         self._random = random
         self._open: set[Stream] = set()
-        self._places_taken = 0
         # Handlers of calls whose streams are over, and since when, by the clock of the loop.
         self._leaving: dict[Task, float] = {}
         self._draining = False
@@ -120,7 +120,7 @@ class Streams:
 
     @asynccontextmanager
     async def open(self, method: str, context: Context) -> AsyncIterator[Stream]:
-        """A stream for the time of the block, counted in and out. Raises ResourceExhausted when there are too many."""
+        """A stream for the time of the block, counted in and out. Raises ResourceExhausted (OVERLOADED)."""
         reason = "OTHER"
         try:
             with self._entered(method, context) as stream:
@@ -141,17 +141,11 @@ class Streams:
         handler = asyncio.current_task()
         if handler is None:
             raise RuntimeError("calls run in tasks")
-        if self._places_taken >= self._limits.max_streams:
-            raise ResourceExhausted(
-                "this server has no room for another stream",
-                reason=ErrorReason.ERROR_REASON_OVERLOADED,
-                retry_after=OVERLOADED_RETRY_SECONDS,
-            )
+        self._take_place(method, handler)
         # Streams opened together must not all come back together.
         stream = Stream(method, context, self._limits, self._limits.age * self._random.uniform(0.8, 1.0))
         if self._draining:
             stream.close_soon()
-        self._take_place(method, handler)
         self._open.add(stream)
         self._all_closed.clear()
         try:
@@ -163,14 +157,17 @@ class Streams:
                 self._all_closed.set()
 
     def _take_place(self, method: str, handler: Task) -> None:
-        """Until the handler's task ends, which grpc lets go on until the call's status is on its way."""
+        """Until the handler's task ends, which grpc lets go on until the call's status is on its way.
+
+        Raises ResourceExhausted (OVERLOADED).
+        """
+        who = self._room.enter(current_principal(), client_address())
 
         def give_back(ended: Task) -> None:
-            self._places_taken -= 1
+            self._room.leave(who)
             self._leaving.pop(ended, None)
             metrics.OPEN_STREAMS.labels(method).dec()
 
-        self._places_taken += 1
         metrics.OPEN_STREAMS.labels(method).inc()
         handler.add_done_callback(give_back)
 

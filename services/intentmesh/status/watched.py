@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from intentmesh.domain.errors import ResourceExhausted
 from intentmesh.domain.types import IntentId
-from intentmesh.status.streams import OVERLOADED_RETRY_SECONDS
+from intentmesh.status.room import OVERLOADED_RETRY_SECONDS
 from intentmesh.store import retention
 from intentmesh.store.pool import Pool
 from intentmesh.v1.error_pb2 import ErrorReason

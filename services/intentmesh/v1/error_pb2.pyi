@@ -114,7 +114,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOO_MANY_INTENTS_CREATED: _ErrorReason.ValueType  # 81
     """Too many intents created by this caller. Metadata: limit, window_seconds."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 82
-    """The server has no room for another stream or request of this caller."""
+    """The server has no room for another stream or request of this caller. Metadata, where the caller has as many as it may: limit."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 100
     """--- State ---
 
@@ -284,7 +284,7 @@ Too many requests from this caller. Metadata: limit, window_seconds.
 ERROR_REASON_TOO_MANY_INTENTS_CREATED: ErrorReason.ValueType  # 81
 """Too many intents created by this caller. Metadata: limit, window_seconds."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 82
-"""The server has no room for another stream or request of this caller."""
+"""The server has no room for another stream or request of this caller. Metadata, where the caller has as many as it may: limit."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 100
 """--- State ---
 

@@ -37,6 +37,9 @@ class StatusServiceStub:
     Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
+
+    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
+    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
     """
 
     def __init__(self, channel):
@@ -74,6 +77,9 @@ class StatusServiceServicer:
     Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
+
+    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
+    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
     """
 
     def GetIntentStatus(self, request, context):
@@ -137,6 +143,9 @@ class StatusService:
     Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
+
+    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
+    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
     """
 
     @staticmethod

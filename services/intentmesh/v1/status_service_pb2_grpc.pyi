@@ -38,6 +38,9 @@ class StatusServiceStub:
     Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
+
+    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
+    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
     """
 
     @_typing.overload
@@ -68,6 +71,9 @@ class StatusServiceAsyncStub(StatusServiceStub):
     Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
+
+    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
+    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -94,6 +100,9 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     Looking has budgets of its own, by principal or else by address: answers to GetIntentStatus, and streams opened, resumed ones
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
+
+    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
+    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
     """
 
     @_abc_1.abstractmethod
