@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from intentmesh.domain.errors import OutOfRange
-from intentmesh.domain.types import IntentId
+from intentmesh.domain.types import Address, IntentId
 from intentmesh.status import metrics
 from intentmesh.status.told import Told, age_seconds, told
-from intentmesh.store import events
+from intentmesh.store import events, intents
 from intentmesh.store.events import FeedEntry, FeedState
-from intentmesh.store.pool import Pool
+from intentmesh.store.pool import Connection, Pool
 from intentmesh.v1.event_pb2 import IntentEvent
 
 PAGE_EVENTS = 1_000
+# Intents, of a user who is watched. Who has more has much of the feed, which is read as a whole for them.
+MOST_READ_BY_NAME = 1_000
 # Of the pool's connections, which those who stamp, follow and answer need as well.
 REPLAYS_AT_A_TIME = 4
 
@@ -117,22 +119,17 @@ class Feed:
         finally:
             self._listeners.discard(listener)
 
-    async def read(self, after: int, limit: int, of: Sequence[IntentId] = ()) -> Page:
-        """Up to `limit` events after a position, from memory or the store; from there only those of `of`, if given.
+    async def read(self, after: int, limit: int, of: Sequence[IntentId] = (), user: Address | None = None) -> Page:
+        """Up to `limit` events after a position, from memory or the store.
 
+        Of the store's, those of other intents than `of` and of other users than `user` may be left out, where given.
         Raises OutOfRange (POSITION_TOO_OLD) when what follows the position is no longer held.
         """
         kept = self._stretch.read(after, limit)
         if kept is not None:
             return Page(kept, kept[-1].position if kept else after)
         async with self._replays, self._pool.acquire() as conn:
-            if of:
-                last = (await events.feed_state(conn)).last_position
-                page = await events.read_feed_of(conn, of, after, last, limit)
-                upto = page[-1].position if len(page) == limit else last
-            else:
-                page = await events.read_feed(conn, after, limit)
-                upto = page[-1].position if page else after
+            page, upto = await _read(conn, after, limit, of, user)
             # In this sequence: had retention removed something before the page was read, it shows now.
             state = await events.feed_state(conn)
         require_held(after, state)
@@ -175,6 +172,23 @@ class Feed:
     def _tell(self) -> None:
         for listener in self._listeners:
             listener.set()
+
+
+async def _read(
+    conn: Connection, after: int, limit: int, of: Sequence[IntentId], user: Address | None
+) -> tuple[list[FeedEntry], int]:
+    """A page from the store, and the position up to which nothing is missing from it."""
+    last = (await events.feed_state(conn)).last_position if of or user is not None else after
+    if not of and user is not None:
+        # Asked after the position: an event up to there is of an intent that is found now.
+        of = await intents.ids_of_user(conn, user, MOST_READ_BY_NAME + 1)
+        if not of:
+            return [], last
+    if of and len(of) <= MOST_READ_BY_NAME:
+        page = await events.read_feed_of(conn, of, after, last, limit)
+        return page, page[-1].position if len(page) == limit else last
+    page = await events.read_feed(conn, after, limit)
+    return page, page[-1].position if page else after
 
 
 def require_held(after: int, state: FeedState) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from intentmesh.domain.errors import FailedPrecondition, InvalidArgument, MeshError
-from intentmesh.domain.types import parse_intent_id
+from intentmesh.domain.types import parse_address, parse_intent_id
 from intentmesh.rpc.errors import reason_name
 from intentmesh.status import metrics
 from intentmesh.status.feed import Feed, Page, require_held
@@ -43,11 +43,12 @@ async def watch_intents(
         # At once, so that the client has a token and knows that the watch stands.
         await _bookmark(stream, cursor)
         ids = tuple(map(parse_intent_id, wanted.intent_ids))
+        user = parse_address(wanted.user) if wanted.user else None
         while True:
             stream.wake.clear()
             if feed.epoch != cursor.epoch:
                 raise _epoch_changed()
-            read = await feed.read(cursor.position, stream.limits.message_events, ids)
+            read = await feed.read(cursor.position, stream.limits.message_events, ids, user)
             page = _within_bytes(read, stream.limits.message_bytes)
             is_behind = page.upto != cursor.position
             await _send(stream, cursor, page, wanted)

@@ -119,6 +119,11 @@ async def find_by_nonce(conn: Connection, origin_chain_id: ChainId, user: Addres
     return None if found is None else IntentId(found)
 
 
+async def ids_of_user(conn: Connection, user: Address, limit: int) -> list[IntentId]:
+    """A user's intents, in no order: all of them where they are fewer than the limit."""
+    return [IntentId(record[0]) for record in await conn.fetch(_SQL["ids_of_user"], user, limit)]
+
+
 async def find_by_transaction(conn: Connection, transaction_hash: Bytes32) -> list[IntentId]:
     """The intents that the transaction did something for."""
     return [IntentId(record[0]) for record in await conn.fetch(_SQL["find_by_transaction"], transaction_hash)]

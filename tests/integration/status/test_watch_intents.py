@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from intentmesh.domain.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -9,6 +10,7 @@ from intentmesh.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from intentmesh.status import feed
 from intentmesh.status.metrics import REPLAYED_EVENTS
 from intentmesh.store import events
 from intentmesh.v1.error_pb2 import ErrorReason
@@ -190,9 +192,12 @@ async def test_watch_all__without_principal__is_refused_unless_ids_are_named(mes
     assert isinstance(failure, Unauthenticated)
 
 
-async def test_watch_named__from_the_start_of_a_long_feed__reads_what_is_of_them_alone(mesh: Mesh) -> None:
-    named = await mesh.store()
-    others = [await mesh.store(hint=False) for _ in range(40)]
+@pytest.mark.parametrize("by_user", [False, True])
+async def test_watch_of_few__from_the_start_of_a_long_feed__reads_what_is_of_them_alone(
+    mesh: Mesh, by_user: bool
+) -> None:
+    named = await mesh.store(user=BOB)
+    others = [await mesh.store(hint=False, user=ALICE) for _ in range(40)]
     for row in others:
         await mesh.change(row.intent_id, hint=False)
     await mesh.change(named.intent_id)
@@ -202,22 +207,57 @@ async def test_watch_named__from_the_start_of_a_long_feed__reads_what_is_of_them
     replayed = REPLAYED_EVENTS.labels("WatchIntents")
     before = replayed._value.get()
     async with mesh.replica(max_message_events=1) as stub:
-        wanted = WatchIntentsRequest(intent_ids=[id_of(named), "0x" + "ee" * 32], from_start=True)
+        chosen = {"user": "0x" + BOB.hex()} if by_user else {"intent_ids": [id_of(named), "0x" + "ee" * 32]}
+        wanted = WatchIntentsRequest(**chosen, from_start=True)
         reader = await Reader(stub.WatchIntents(wanted)).until(lambda r: len(r.events) == 2)
         assert replayed._value.get() - before <= 2
         # What comes then comes as to everybody.
         await mesh.change(others[0].intent_id)
         await mesh.change(named.intent_id)
         await reader.until(lambda r: len(r.events) == 3)
-        resumed = Reader(
-            stub.WatchIntents(WatchIntentsRequest(intent_ids=wanted.intent_ids, resume_token=reader.token))
-        )
+        resumed = Reader(stub.WatchIntents(WatchIntentsRequest(**chosen, resume_token=reader.token)))
         await mesh.change(named.intent_id)
         await resumed.until(lambda r: len(r.events) == 1)
         reader.call.cancel()
         resumed.call.cancel()
     assert reader.seen == [(id_of(named), sequence) for sequence in (1, 2, 3)]
     assert resumed.seen == [(id_of(named), 4)]
+
+
+@pytest.mark.parametrize("most", [1, 1_000])
+async def test_watch_of_a_user__with_few_intents_or_many__tells_what_the_whole_feed_tells_of_them(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(feed, "MOST_READ_BY_NAME", most)
+    rows = [await mesh.store(hint=False, user=user) for user in (ALICE, BOB, BOB, ALICE, BOB)]
+    for row in (*rows, *reversed(rows)):
+        await mesh.change(row.intent_id, hint=False)
+    async with mesh.pool.acquire() as conn, conn.transaction():
+        await events.stamp_feed(conn, 10_000)
+    async with mesh.replica(max_message_events=2) as stub:
+        everything = await Reader(stub.WatchIntents(FROM_START)).until(lambda r: len(r.events) == 15)
+        wanted = WatchIntentsRequest(user="0x" + BOB.hex(), from_start=True)
+        reader = await Reader(stub.WatchIntents(wanted)).until(lambda r: len(r.events) == 9)
+        # An intent that did not exist when the watch began.
+        young = await mesh.store(user=BOB)
+        await reader.until(lambda r: len(r.events) == 10)
+        for held in (everything, reader):
+            held.call.cancel()
+    bobs = {id_of(row) for row in rows if row.user == BOB}
+    assert reader.seen == [*(seen for seen in everything.seen if seen[0] in bobs), (id_of(young), 1)]
+
+
+async def test_watch_of_a_user__with_no_intent_yet__stands_and_tells_of_the_first(mesh: Mesh) -> None:
+    await mesh.store(hint=False, user=ALICE)
+    async with mesh.pool.acquire() as conn, conn.transaction():
+        await events.stamp_feed(conn, 10_000)
+    async with mesh.replica() as stub:
+        reader = Reader(stub.WatchIntents(WatchIntentsRequest(user="0x" + BOB.hex(), from_start=True)))
+        await reader.read()
+        row = await mesh.store(user=BOB)
+        await reader.until(lambda r: bool(r.events))
+        reader.call.cancel()
+    assert reader.seen == [(id_of(row), 1)]
 
 
 async def test_watch_named__more_intents_than_a_server_remembers__is_refused_and_told_to_wait(mesh: Mesh) -> None:

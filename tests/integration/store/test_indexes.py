@@ -49,6 +49,7 @@ CASES = [
     pytest.param(
         "intents_by_user", LIST, (USER, None, [3], None, None, None, None, 50, None), id="list by user and type"
     ),
+    pytest.param("intents_by_user", INTENTS["ids_of_user"], (USER, 1_001), id="ids of a user"),
     pytest.param("intents_open_by_user", INTENTS["open_of_users"], ([USER],), id="open intents of a user"),
     pytest.param("intents_by_age", LIST, (None, None, None, None, None, None, None, 50, None), id="newest first"),
     pytest.param("intents_pkey", LIST, (None, None, None, None, None, None, None, 50, [b"\x02" * 32]), id="list some"),

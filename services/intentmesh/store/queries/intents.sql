@@ -58,6 +58,10 @@ SELECT * FROM intents WHERE intent_id = $1 FOR UPDATE;
 SELECT intent_id FROM intents
 WHERE origin_chain_id = $1 AND user_address = $2 AND permit2_nonce = $3 AND (status IN (1, 2, 3) OR obligation <> 1);
 
+-- name: ids_of_user
+-- Some of a user's intents, in no order.
+SELECT intent_id FROM intents WHERE user_address = $1 LIMIT $2;
+
 -- name: find_by_transaction
 -- The intents that a transaction did something for; one can serve several.
 SELECT DISTINCT intent_id FROM intent_transactions WHERE hash = $1;
