@@ -6,7 +6,7 @@ Its place is held until its call has ended: a reader who takes nothing does not 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -46,13 +46,24 @@ class StreamLimits:
 
 
 class Stream:
-    """One open stream. `wake` is set by whoever has news; the reader's loop waits on it."""
+    """One open stream. `wake` is set by whoever has news; the reader's loop waits on it.
 
-    def __init__(self, method: str, context: Context, limits: StreamLimits, age_seconds: float) -> None:
+    `give_up` is called where the reader cannot even be told that the stream is closed.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        context: Context,
+        limits: StreamLimits,
+        age_seconds: float,
+        give_up: Callable[["Stream"], None],
+    ) -> None:
         self.wake = asyncio.Event()
         self.limits = limits
         self._method = method
         self._context = context
+        self._give_up = give_up
         self._now = asyncio.get_running_loop().time
         self._ends_at = self._now() + age_seconds
         self._written_at = self._now()
@@ -87,6 +98,10 @@ class Stream:
                     self._begun = True
                 await self._context.write(message)
         except TimeoutError:
+            if not self._begun:
+                # grpc takes no status yet, and would forget a call that goes on without a handler. So this one waits.
+                self._give_up(self)
+                await asyncio.Event().wait()
             raise ResourceExhausted(
                 f"the stream was not read for {self.limits.write_timeout:g} s; go on where it stopped, and read faster",
                 reason=ErrorReason.ERROR_REASON_SLOW_READER,
@@ -112,7 +127,7 @@ class Streams:
         self._room = room
         self._random = random
         self._open: set[Stream] = set()
-        # Handlers of calls whose streams are over, and since when, by the clock of the loop.
+        # Handlers of calls whose streams are over or given up, and since when, by the clock of the loop.
         self._leaving: dict[Task, float] = {}
         self._draining = False
         self._all_closed = asyncio.Event()
@@ -143,7 +158,8 @@ class Streams:
             raise RuntimeError("calls run in tasks")
         self._take_place(method, handler)
         # Streams opened together must not all come back together.
-        stream = Stream(method, context, self._limits, self._limits.age * self._random.uniform(0.8, 1.0))
+        age_seconds = self._limits.age * self._random.uniform(0.8, 1.0)
+        stream = Stream(method, context, self._limits, age_seconds, lambda given_up: self._leaves(given_up, handler))
         if self._draining:
             stream.close_soon()
         self._open.add(stream)
@@ -151,10 +167,7 @@ class Streams:
         try:
             yield stream
         finally:
-            self._open.discard(stream)
-            self._leaving[handler] = asyncio.get_running_loop().time()
-            if not self._open:
-                self._all_closed.set()
+            self._leaves(stream, handler)
 
     def _take_place(self, method: str, handler: Task) -> None:
         """Until the handler's task ends, which grpc lets go on until the call's status is on its way.
@@ -170,6 +183,13 @@ class Streams:
 
         metrics.OPEN_STREAMS.labels(method).inc()
         handler.add_done_callback(give_back)
+
+    def _leaves(self, stream: Stream, handler: Task) -> None:
+        """Nothing more is to be told on it. What is left of its call has a time limit."""
+        self._leaving[handler] = asyncio.get_running_loop().time()
+        self._open.discard(stream)
+        if not self._open:
+            self._all_closed.set()
 
     def closed(self, place: Mapping[str, str]) -> Unavailable:
         """What ends a stream as planned. Readers come back at different times."""

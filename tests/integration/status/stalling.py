@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ from tests.integration.status.replicas import DEADLINE_SECONDS
 READ_BYTES = 65_536
 # As HTTP/2 has it where nobody says otherwise.
 WINDOW_BYTES = 65_535
+_MOST = 2**31 - 1
 
 
 class Staller:
@@ -38,6 +40,12 @@ class Staller:
 
     async def watch(self, method: str, request: Message) -> int:
         """Open a watch and wait until it stands. Returns the stream's number."""
+        stream = await self.ask(method, request)
+        await self._until(stream, self._answered)
+        return stream
+
+    async def ask(self, method: str, request: Message) -> int:
+        """Open a watch, whether it is answered or not. Returns the stream's number."""
         await self._until(SettingCodes.INITIAL_WINDOW_SIZE, self._settled)
         stream = self._connection.get_next_available_stream_id()
         headers = [
@@ -52,8 +60,15 @@ class Staller:
         self._connection.send_headers(stream, headers)
         self._connection.send_data(stream, b"\0" + len(body).to_bytes(4, "big") + body, end_stream=True)
         self._send()
-        await self._until(stream, self._answered)
         return stream
+
+    async def read_no_more(self) -> None:
+        """Leave everything in the socket from now on, and have windows that are never full."""
+        await self._until(SettingCodes.INITIAL_WINDOW_SIZE, self._settled)
+        self._connection.increment_flow_control_window(_MOST - self._connection.inbound_flow_control_window)
+        self._send()
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_BYTES)
+        self._writer.transport.pause_reading()
 
     async def cut_off(self, stream: int) -> None:
         """Wait until the server has given the stream up."""

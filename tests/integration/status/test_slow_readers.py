@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from intentmesh.domain.errors import ResourceExhausted
-from intentmesh.status.metrics import STREAM_CLOSES
+from intentmesh.status.metrics import CUT_OFF_STREAMS, STREAM_CLOSES
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.status_service_pb2 import WatchIntentRequest, WatchIntentsRequest
 
@@ -180,3 +180,33 @@ async def test_slow_reader__opens_no_window_at_all__is_cut_off_and_its_place_is_
             assert not await has_room()
             await eventually(has_room)
             await staller.cut_off(stream)
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_slow_reader__reads_not_even_its_socket__is_cut_off_and_its_place_is_free(mesh: Mesh) -> None:
+    row = await mesh.store()
+    large = replace(waiting(row.state), message=LARGE)
+    for _ in range(EVENTS):
+        await mesh.change(row.intent_id, large, hint=False)
+    wanted = WatchIntentRequest(intent_id=id_of(row))
+    cuts = CUT_OFF_STREAMS._value
+    before = cuts.get()
+    settings = SETTINGS | {"last_word_seconds": 0.5}
+    async with mesh.replica_at(**settings, max_streams=6) as (stub, target):
+
+        async def cut(streams: int) -> bool:
+            return bool(cuts.get() >= before + streams)
+
+        async def has_room() -> bool:
+            return await _has_room(stub, wanted)
+
+        async with stalling(target, window=2**31 - 1) as staller:
+            await staller.read_no_more()
+            # More than the kernel holds for both sides.
+            for _ in range(5):
+                await staller.ask("WatchIntent", wanted)
+            await eventually(lambda: cut(1))
+            # Of this one, not even the headers go out.
+            await staller.ask("WatchIntent", wanted)
+            await eventually(lambda: cut(6))
+            assert await has_room()
