@@ -1,6 +1,7 @@
 """The execution of one intent, from claim to rest. Each turn: read the row, look at the chains, make one move."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -130,6 +131,8 @@ class _Run:
         self._attachment: Attachment | None = None
         self._cuts = 0
         self._call_again_at = 0.0
+        # When there was news last.
+        self._heard_at = -math.inf
         self._troubles = 0
 
     async def until_rest(self) -> None:
@@ -310,12 +313,16 @@ class _Run:
         return (self._call_again_at, work.order.fill_deadline, *overdue)
 
     def _age(self, work: Work) -> float:
-        return work.age(datetime.fromtimestamp(self._clock(), UTC))
+        """Seconds since the last event, or the last news: what that was about may be seen only some moments later."""
+        now = self._clock()
+        return min(work.age(datetime.fromtimestamp(now, UTC)), now - self._heard_at)
 
     async def _wait(self, work: Work, seconds: float) -> Turn:
         """Until there is news, the process ends, or the time is over; rests where others need the place meanwhile."""
         award = work.standing_award
         whom = "" if award is None else award.solver_id
         if await self._signals.slot.wait(whom, self._signals.news, self._signals.leave, seconds):
+            if self._signals.news.is_set():
+                self._heard_at = self._clock()
             return Next.AGAIN
         return self._displaced(work)

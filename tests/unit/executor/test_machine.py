@@ -113,6 +113,15 @@ async def test_wait__news__is_another_turn() -> None:
     assert await waiter.run._wait(waiter.work, 60.0) is Next.AGAIN
 
 
+async def test_pause__news_that_the_chains_do_not_show_yet__is_that_after_an_event() -> None:
+    waiter = Waiter(waiting=1)
+    waiter.signals.news.set()
+    await waiter.run._wait(waiter.work, 60.0)
+    assert waiter.run._pause(waiter.work) == 0.5
+    waiter.now += 16.0
+    assert waiter.run._pause(waiter.work) == 2.0
+
+
 async def test_wait__others_need_the_place__rests_until_a_look_is_worth_it_or_something_is_due() -> None:
     assert await Waiter(waiting=1).displaced() == Rest(60.0)
     waiter = Waiter(waiting=1)
