@@ -1,7 +1,9 @@
 """Gives the user the inputs back, with the executor's own key, where one is configured."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import structlog
 
@@ -30,6 +32,8 @@ _SLOW_SECONDS = 3600.0
 _LATE_SECONDS = 600.0
 _MOST_REMEMBERED = 10_000
 
+Value = TypeVar("Value")
+
 
 class RefundStep:
     """Sends `refund`. By chain: the sender that holds our key there. `clock` gives Unix seconds."""
@@ -47,6 +51,10 @@ class RefundStep:
         self._alerts = alerts
         # By intent: the highest try known to have reverted. The ledger says the same, for more questions.
         self._reverted: dict[str, int] = {}
+        # By intent: when it was tried first by this process.
+        self._begun: dict[str, float] = {}
+        # Where one of those that have to wait finds out whether the signer has funds again.
+        self._finding_out: set[ChainId] = set()
 
     async def refund(self, work: Work) -> None:
         """Sends the refund once, by whomever it is repeated. Whether it worked is seen on chain, not here.
@@ -57,13 +65,28 @@ class RefundStep:
         if sender is None:
             self._tell(work, "RefundDue", "The order expired unfilled and no key is configured to refund it.")
             return
+        if work.text_id not in self._begun:
+            _remember(self._begun, work.text_id, self._clock())
+        if sender.paused is None:
+            await self._send(work, sender)
+        elif work.order.origin_chain_id in self._finding_out:
+            # All of them would only wait for the same, in places that others need.
+            self._tell_if_late(work, f"the signer rests: {sender.paused}")
+        else:
+            self._finding_out.add(work.order.origin_chain_id)
+            try:
+                await self._send(work, sender)
+            finally:
+                self._finding_out.remove(work.order.origin_chain_id)
+
+    async def _send(self, work: Work, sender: TransactionSender) -> None:
         settler = InputSettler(self._clients.of(work.order.origin_chain_id), Address(work.row.input_settler))
         status = None
         for number in self._tries(work):
             status = await self._try(work, sender, self._request(work, settler, number))
             if status is not ResultStatus.REVERTED:
                 break
-            self._remember(work.text_id, number)
+            _remember(self._reverted, work.text_id, number)
         if status is not ResultStatus.CONFIRMED and self._reverted.get(work.text_id, 0) >= _QUICK_TRIES:
             self._tell(work, "RefundFailing", "The refund reverts on chain time and again; it is tried once an hour.")
 
@@ -72,16 +95,16 @@ class RefundStep:
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
                 result = await sender.execute(request)
-        except TimeoutError:
+        except (TimeoutError, SignerBusy):
+            # It goes on; or whichever process sends for the signer does it, when it has the intent.
             log.info("refund_takes_time", intent_id=work.text_id)
             if sender.paused is not None:
                 self._tell_if_late(work, f"the signer rests: {sender.paused}")
+            elif self._clock() - self._begun.get(work.text_id, math.inf) >= _LATE_SECONDS:
+                self._tell(work, "RefundFailing", "The refund is under way for long and is not included.")
             return None
         except ChainUnavailable:
             raise
-        except SignerBusy:
-            # Who sends for the signer will do it.
-            return None
         except MeshError as error:
             log.warning("refund_not_sent", intent_id=work.text_id, message=error.message)
             self._tell_if_late(work, error.message)
@@ -109,16 +132,17 @@ class RefundStep:
             deadline=self._clock() + _DEADLINE_SECONDS,
         )
 
-    def _remember(self, intent: str, number: int) -> None:
-        # Of too many the oldest are forgotten, and asked about again.
-        self._reverted.pop(intent, None)
-        self._reverted[intent] = number
-        if len(self._reverted) > _MOST_REMEMBERED:
-            del self._reverted[next(iter(self._reverted))]
-
     def _tell_if_late(self, work: Work, why: str) -> None:
         if self._clock() - work.order.expires >= _LATE_SECONDS:
             self._tell(work, "RefundFailing", f"The refund does not come about, and is tried again: {why}.")
 
     def _tell(self, work: Work, name: str, summary: str) -> None:
         self._alerts.raise_alert(Alert(name, work.text_id, summary))
+
+
+def _remember(memory: dict[str, Value], intent: str, value: Value) -> None:
+    # Of too many the oldest are forgotten, and asked about again.
+    memory.pop(intent, None)
+    memory[intent] = value
+    if len(memory) > _MOST_REMEMBERED:
+        del memory[next(iter(memory))]

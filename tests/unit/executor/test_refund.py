@@ -7,7 +7,13 @@ import pytest
 from intentmesh.executor import refund as module
 from intentmesh.executor.alerts import Alert
 from intentmesh.executor.refund import RefundStep
-from intentmesh.transactions.model import ResultStatus, SignerOutOfFunds, TransactionRequest, TransactionResult
+from intentmesh.transactions.model import (
+    ResultStatus,
+    SignerBusy,
+    SignerOutOfFunds,
+    TransactionRequest,
+    TransactionResult,
+)
 
 from tests.unit.executor.orders import EXPIRES, ORIGIN, order
 
@@ -55,12 +61,12 @@ class Refunds:
         fake: Any = sender
         self._step = RefundStep({ORIGIN: fake}, clients, alerts, lambda: self.now)
 
-    async def look(self, after: float = 0.0) -> tuple[Sequence[str], Sequence[str]]:
+    async def look(self, after: float = 0.0, intent: str = "0x01") -> tuple[Sequence[str], Sequence[str]]:
         """What was asked of the sender, and the names of the alerts, so many seconds later."""
         self.now += after
         self.sender.keys.clear()
         self.alerts.clear()
-        work: Any = SimpleNamespace(text_id="0x01", order=order(), row=SimpleNamespace(input_settler=b"\x01" * 20))
+        work: Any = SimpleNamespace(text_id=intent, order=order(), row=SimpleNamespace(input_settler=b"\x01" * 20))
         await self._step.refund(work)
         return list(self.sender.keys), [alert.name for alert in self.alerts]
 
@@ -113,3 +119,31 @@ async def test_refund__takes_its_time__the_intent_rests_meanwhile(monkeypatch: p
         # It waits for funds, which nobody else will tell of.
         refunds.sender.paused = "holds 0 wei"
         assert await refunds.look() == (["refund"], ["RefundFailing"])
+
+
+@pytest.mark.parametrize(
+    "sender", [pytest.param(Waiting(), id="inclusion"), pytest.param(Sender(fails=SignerBusy("taken")), id="lease")]
+)
+async def test_refund__under_way_for_too_long__is_told(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WAIT_SECONDS", 0.01)
+    refunds = Refunds(sender)
+    # The executor may have been away: that the order expired long ago says nothing yet.
+    assert await refunds.look(2 * HOUR) == (["refund"], [])
+    assert await refunds.look(HOUR) == (["refund"], ["RefundFailing"])
+
+
+async def test_refund__many_of_a_signer_without_funds__one_finds_out_and_the_others_take_no_time() -> None:
+    sender = Waiting()
+    sender.paused = "holds 0 wei"
+    refunds = Refunds(sender)
+    finds_out = asyncio.create_task(refunds.look(HOUR))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(module._WAIT_SECONDS / 2):
+        for number in range(2, 50):
+            assert await refunds.look(intent=f"0x{number}") == ([], ["RefundFailing"])
+    finds_out.cancel()
+    await asyncio.gather(finds_out, return_exceptions=True)
+    another = asyncio.create_task(refunds.look(intent="0x02"))
+    await asyncio.sleep(0)
+    assert sender.keys == ["refund"], "whoever found out is gone"
+    another.cancel()
