@@ -61,9 +61,10 @@ async def test_old_fence__on_every_write__changes_nothing(pool: Pool) -> None:
             await executions.finish(conn, old)
         with pytest.raises(ClaimLost):
             await executions.update_execution(conn, old, rounds=9)
-        assert await executions.renew(conn, [old, new], LEASE_SECONDS) == [new]
+        assert await executions.renew(conn, [old], LEASE_SECONDS) == []
         after = await executions.get_execution(conn, row.intent_id)
         assert await intents.get_intent(conn, row.intent_id) == row
+        assert await executions.renew(conn, [old, new], LEASE_SECONDS) == [new]
     assert before is not None
     assert after is not None
     assert (after.fence, after.claimed_by, after.due_at, after.rounds) == (new.fence, "new", before.due_at, 0)

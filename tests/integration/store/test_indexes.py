@@ -1,17 +1,20 @@
 """The indexes of intents serve the queries that they are there for."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from intentmesh.domain.types import Address
-from intentmesh.store import intents
+from intentmesh.store import executions, intents
+from intentmesh.store.executions import Claim
 from intentmesh.store.intents import IntentFilter
 from intentmesh.store.pool import Pool
 from intentmesh.store.queries import load_queries
 
 from tests.fixtures.intents import insert, new_intent
 
+EXECUTIONS = load_queries("intentmesh.store.queries", "executions")
 INTENTS = load_queries("intentmesh.store.queries", "intents")
 RETENTION = load_queries("intentmesh.store.queries", "retention")
 USER = Address(b"\x01" * 20)
@@ -122,11 +125,50 @@ async def test_explain__statistics_that_know_of_nothing_open__the_open_of_a_user
     assert {node["Index Name"] for node in used if "Index Name" in node} == {"intents_open_by_user"}, used
 
 
+HELD = 2_000
+LEASE_SECONDS = 600.0
+
+
+@pytest.fixture
+async def held(filled: Pool) -> list[Claim]:
+    """Claims, all renewed, in a store whose statistics are of an hour in which there were none."""
+    await filled.execute("INSERT INTO executions (intent_id) SELECT intent_id FROM intents")
+    await filled.execute("ANALYZE executions")
+    await filled.execute(
+        "UPDATE executions SET due_at = now() WHERE intent_id IN (SELECT intent_id FROM intents LIMIT $1)", HELD
+    )
+    async with filled.acquire() as conn:
+        claims = await executions.claim_due(conn, "holder", HELD, LEASE_SECONDS)
+        return await executions.renew(conn, claims, LEASE_SECONDS)
+
+
+async def test_renew__statistics_that_know_of_no_claim__does_not_compare_each_claim_with_each(
+    filled: Pool, held: list[Claim]
+) -> None:
+    arguments = ([c.intent_id for c in held], [c.fence for c in held], timedelta(seconds=LEASE_SECONDS))
+    async with filled.acquire() as conn:
+        nodes = _flat(await conn.fetchval("EXPLAIN (FORMAT JSON) " + EXECUTIONS["renew"], *arguments))
+    # Where both are compared, the join is by nothing else.
+    assert not [node["Join Filter"] for node in nodes if "intent_id" in node.get("Join Filter", "")]
+
+
+async def test_claim_due__many_claims_held__looks_at_none_of_them(filled: Pool, held: list[Claim]) -> None:
+    assert len(held) == HELD
+    async with filled.acquire() as conn, conn.transaction():
+        explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + EXECUTIONS["claim_due"]
+        plan = await conn.fetchval(explain, "another", 16, timedelta(seconds=LEASE_SECONDS))
+    assert {node.get("Rows Removed by Filter", 0) for node in _flat(plan)} == {0}
+
+
 async def _nodes(pool: Pool, query: str, arguments: tuple[Any, ...]) -> list[dict[str, Any]]:
     async with pool.acquire() as conn, conn.transaction():
         # Ours do without; here the planner shall have the choice.
         await conn.execute("SET LOCAL enable_seqscan = on")
-        (plan,) = json.loads(await conn.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments))
+        return _flat(await conn.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments))
+
+
+def _flat(explained: str) -> list[dict[str, Any]]:
+    (plan,) = json.loads(explained)
     found: list[dict[str, Any]] = []
     stack = [plan["Plan"]]
     while stack:

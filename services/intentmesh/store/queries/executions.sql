@@ -1,6 +1,8 @@
 -- name: claim_due
 -- Takes due work nobody holds: a higher fence makes the former holder's writes void. Workers never wait for each other.
-UPDATE executions SET claimed_by = $1, claim_expires_at = now() + $3::interval, fence = fence + 1, woken = false
+-- What is held is due when its lease is over, so that whoever looks for work does not read all that others hold.
+UPDATE executions SET claimed_by = $1, claim_expires_at = now() + $3::interval, due_at = now() + $3::interval,
+    fence = fence + 1, woken = false
 WHERE intent_id IN (
     SELECT intent_id FROM executions
     WHERE due_at <= now() AND (claim_expires_at IS NULL OR claim_expires_at <= now())
@@ -11,10 +13,11 @@ WHERE intent_id IN (
 RETURNING intent_id, fence, claimed_by;
 
 -- name: renew
--- Prolongs claims that are still held; returns those.
-UPDATE executions e SET claim_expires_at = now() + $3::interval
+-- Prolongs claims that are still held; returns those. By an expression of which there are no statistics: by those of an
+-- hour without claims there are none now either, and each of these would be compared with each.
+UPDATE executions e SET claim_expires_at = now() + $3::interval, due_at = now() + $3::interval
 FROM unnest($1::bytea[], $2::bigint[]) AS held (intent_id, fence)
-WHERE e.intent_id = held.intent_id AND e.fence = held.fence AND e.claimed_by IS NOT NULL
+WHERE e.intent_id = held.intent_id AND e.fence = held.fence AND coalesce(e.claim_expires_at, '-infinity') > '-infinity'
 RETURNING e.intent_id, e.fence, e.claimed_by;
 
 -- name: lock_fence
