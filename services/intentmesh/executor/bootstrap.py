@@ -15,7 +15,7 @@ from intentmesh.executor.attestation import AttestationCollector, OracleMembers
 from intentmesh.executor.auction import AuctionStep
 from intentmesh.executor.award import AwardPolicy, AwardStep
 from intentmesh.executor.claims import Claims
-from intentmesh.executor.gateway import Attesters, Registry, Solvers
+from intentmesh.executor.gateway import OWN_CONNECTION, Attesters, Registry, Solvers
 from intentmesh.executor.gather import Gatherer
 from intentmesh.executor.journal import Journal
 from intentmesh.executor.machine import Machine, Pace, Steps
@@ -75,7 +75,7 @@ async def assemble(settings: ExecutorSettings, network: NetworkConfig) -> AsyncI
 
         def foreign_channel(target: str) -> grpc.aio.Channel:
             # Anybody may be a solver: it learns nothing that would let it speak for us.
-            return open_channel(target)
+            return open_channel(target, options=OWN_CONNECTION)
 
         registry_channel = channel(settings.registry_target)
         stack.push_async_callback(registry_channel.close)

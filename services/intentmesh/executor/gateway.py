@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, TypeVar
 
 import grpc
@@ -28,6 +29,11 @@ _ENDPOINT_SECONDS = 10.0
 _MAX_ENDPOINTS = 1000
 MAX_IDLE_CHANNELS = 64
 """To solvers with no call on them; beyond it the one that was used longest ago is closed. Solvers move."""
+MAX_CALLS_PER_CHANNEL = 100
+"""A server, or what stands before it, takes no fewer on a connection (RFC 9113, 6.5.2), and many take no more: a call
+beyond is not refused but waits, without a word, until another one ends."""
+OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
+"""Options of a channel that does not share its connection with others to the same endpoint."""
 
 
 async def _call(call: Any, request: Any, timeout: float) -> Any:  # noqa: ASYNC109 (the deadline of the RPC)
@@ -88,15 +94,18 @@ class Registry:
 
 
 class Solvers:
-    """Execute at the endpoints that the registry names; channels are kept, endpoints asked for anew now and then."""
+    """Execute at the endpoints that the registry names; channels are kept, endpoints asked for anew now and then.
+
+    `open_channel` opens each with `OWN_CONNECTION`.
+    """
 
     def __init__(self, registry: Registry, open_channel: OpenChannel, monotonic: Callable[[], float]) -> None:
         self._registry = registry
         self._open_channel = open_channel
         self._monotonic = monotonic
         self._endpoints: dict[str, tuple[str, float]] = {}
-        # In the order of their last use.
-        self._lines: dict[str, _Line] = {}
+        # By endpoint and number, in the order of their last use.
+        self._lines: dict[tuple[str, int], _Line] = {}
 
     @asynccontextmanager
     async def execute(
@@ -139,13 +148,17 @@ class Solvers:
         return endpoint
 
     def _line(self, endpoint: str) -> "_Line":
-        line = self._lines.pop(endpoint, None) or _Line(self._open_channel(endpoint))
-        self._lines[endpoint] = line
+        """The first of the endpoint's channels that takes another call."""
+        for number in count():
+            line = self._lines.pop((endpoint, number), None) or _Line(self._open_channel(endpoint))
+            self._lines[endpoint, number] = line
+            if line.calls < MAX_CALLS_PER_CHANNEL:
+                break
         return line
 
     async def _close_idle(self) -> None:
-        idle = [endpoint for endpoint, line in self._lines.items() if line.calls == 0]
-        dropped = [self._lines.pop(endpoint) for endpoint in idle[: max(0, len(idle) - MAX_IDLE_CHANNELS)]]
+        idle = [key for key, line in self._lines.items() if line.calls == 0]
+        dropped = [self._lines.pop(key) for key in idle[: max(0, len(idle) - MAX_IDLE_CHANNELS)]]
         for line in dropped:
             await line.channel.close()
 

@@ -1,12 +1,16 @@
 """Channels to solvers: kept while they are of use, not for ever."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
 import pytest
 from intentmesh.domain.errors import NotFound, Unavailable
-from intentmesh.executor.gateway import MAX_IDLE_CHANNELS, Solvers
-from intentmesh.v1.solver_service_pb2 import ExecuteRequest
+from intentmesh.executor.gateway import MAX_IDLE_CHANNELS, OWN_CONNECTION, Solvers
+from intentmesh.v1.solver_service_pb2 import ExecuteRequest, ExecuteResponse
+from intentmesh.v1.solver_service_pb2_grpc import SolverServiceServicer, add_SolverServiceServicer_to_server
 
 
 class _Registry:
@@ -29,7 +33,7 @@ class _Opened:
         self.channels: list[tuple[str, grpc.aio.Channel]] = []
 
     def __call__(self, target: str) -> grpc.aio.Channel:
-        channel = grpc.aio.insecure_channel(target)
+        channel = grpc.aio.insecure_channel(target, options=OWN_CONNECTION)
         self.channels.append((target, channel))
         return channel
 
@@ -94,3 +98,31 @@ async def test_execute__unknown_solver__is_what_the_registry_says(registry: Any,
     with pytest.raises(NotFound):
         await _call(solvers, "unknown")
     assert opened.channels == []
+
+
+class _Patient(SolverServiceServicer):
+    """Answers each call once, and keeps it open."""
+
+    async def Execute(  # noqa: N802 (the RPC's name)
+        self, _request: ExecuteRequest, _context: Any
+    ) -> AsyncIterator[ExecuteResponse]:
+        yield ExecuteResponse()
+        await asyncio.Event().wait()
+
+
+async def test_execute__more_calls_than_a_server_takes_on_one_connection__all_reach_the_solver(
+    registry: Any, opened: _Opened
+) -> None:
+    server = grpc.aio.server(options=[("grpc.max_concurrent_streams", 100)])
+    add_SolverServiceServicer_to_server(_Patient(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    solvers = Solvers(registry, opened, lambda: 0.0)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(server.stop, 0)
+        stack.push_async_callback(solvers.close)
+        calls = [await stack.enter_async_context(solvers.execute(str(port), ExecuteRequest())) for _ in range(250)]
+        async with asyncio.timeout(30):
+            for updates in calls:
+                await anext(updates)
+    assert len(opened.channels) == 3
