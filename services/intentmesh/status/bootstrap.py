@@ -66,8 +66,8 @@ async def build(settings: StatusSettings) -> AsyncIterator[Service]:
             memory=memory,
             shared=shared,
         )
-        streams = Streams(_limits(settings), Room(settings.bounds()), Random())  # noqa: S311 - spreads reconnects, guards nothing
-        watched = Watched(pool, most=settings.max_watched_ids)
+        streams = Streams(_limits(settings), Room(settings.stream_bounds()), Random())  # noqa: S311 - spreads reconnects, guards nothing
+        watched = Watched(pool, Room(settings.name_bounds(), "the intents that this stream names"))
         access = Access(anonymous_lists=settings.anonymous_lists, delegations=delegations_of(settings.delegations))
         budgets = Budgets(LeasedTokens(valkey), settings.limits(), settings.service_limits())
         servicer = StatusServicer(Statuses(pool, memory, shared), hub, feed, streams, watched, access, budgets)

@@ -1,4 +1,4 @@
-"""Who may have how many streams open on this process. A place is held until the call has ended, not its handler."""
+"""Who may have how much of what this process has for its streams: their places, and the intents that they name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ OVERLOADED_RETRY_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Numbers of streams. A caller is a principal; anonymous ones are told apart by their addresses."""
+    """Numbers of places. A caller is a principal; anonymous ones are told apart by their addresses."""
 
     all_callers: int
     each_caller: int
@@ -39,31 +39,32 @@ class Bounds:
 
 
 class Room:
-    """The places that are taken."""
+    """The places that are taken. `wanted` is what there is no room for, in words."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, wanted: str = "another stream") -> None:
         self._bounds = bounds
+        self._wanted = wanted
         self._taken = 0
         self._taken_by: dict[str, int] = {}
 
-    def enter(self, caller: Principal, address: str) -> str:
-        """Take a place. Returns who has it, for `leave`. Raises ResourceExhausted (OVERLOADED)."""
+    def enter(self, caller: Principal, address: str, places: int = 1) -> str:
+        """Take places, for one stream. Returns who has them, for `leave`. Raises ResourceExhausted (OVERLOADED)."""
         who = counted_as(caller, address)
         has, most = self._taken_by.get(who, 0), self._bounds.of_each(caller.kind)
-        if self._taken >= self._bounds.of_all(caller.kind):
-            metrics.REFUSED_STREAMS.labels("SERVER" if self._taken >= self._bounds.all_callers else "RESERVE").inc()
-            raise _overloaded("this server has no room for another stream", {})
-        if has >= most:
+        if (taken := self._taken + places) > self._bounds.of_all(caller.kind):
+            metrics.REFUSED_STREAMS.labels("SERVER" if taken > self._bounds.all_callers else "RESERVE").inc()
+            raise _overloaded(f"this server has no room for {self._wanted}", {})
+        if has + places > most:
             metrics.REFUSED_STREAMS.labels("CALLER").inc()
-            raise _overloaded("this server has no room for another stream of this caller", {"limit": str(most)})
-        self._taken += 1
-        self._taken_by[who] = has + 1
+            raise _overloaded(f"this server has no room for {self._wanted} of this caller", {"limit": str(most)})
+        self._taken = taken
+        self._taken_by[who] = has + places
         return who
 
-    def leave(self, who: str) -> None:
-        """Give a place back."""
-        self._taken -= 1
-        self._taken_by[who] -= 1
+    def leave(self, who: str, places: int = 1) -> None:
+        """Give places back."""
+        self._taken -= places
+        self._taken_by[who] -= places
         if not self._taken_by[who]:
             del self._taken_by[who]
 

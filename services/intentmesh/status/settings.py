@@ -7,9 +7,10 @@ from intentmesh.rpc.leases import Limit
 from intentmesh.rpc.settings import ServiceSettings
 from intentmesh.status.budgets import Limits
 from intentmesh.status.room import Bounds
-from intentmesh.status.watched import MOST_NAMED
 
 _LIMITS = Limits()
+# By one stream, as the proto bounds it.
+_MOST_NAMED_AT_ONCE = 1_000
 
 
 class StatusSettings(ServiceSettings):
@@ -38,8 +39,9 @@ class StatusSettings(ServiceSettings):
     """Of `max_streams`, for services and operators: strangers and users cannot fill a server."""
     operator_share: float = Field(0.1, ge=0, le=1)
     """Of what is reserved, for operators alone."""
-    max_watched_ids: int = Field(MOST_NAMED, ge=1_000)
-    """Intents that streams name, each counted once for each of them."""
+    max_watched_ids: int = Field(200_000, ge=_MOST_NAMED_AT_ONCE)
+    """Intents that streams name, each counted once for each of them; each takes some 500 bytes. Who may have a share of
+    the streams may have the same of these, and anyone as many as one stream can name."""
     heartbeat_seconds: float = Field(10.0, gt=0, lt=15)
     """A silent stream gets a message this often; the protos promise one within 15 s."""
     write_timeout_seconds: float = Field(10.0, gt=0)
@@ -62,12 +64,21 @@ class StatusSettings(ServiceSettings):
 
     cached_statuses: int = Field(50_000, gt=0)
 
-    def bounds(self) -> Bounds:
-        reserved = int(self.max_streams * self.reserved_share)
+    def stream_bounds(self) -> Bounds:
+        return self._bounds(self.max_streams, self.streams_per_caller, self.streams_per_service)
+
+    def name_bounds(self) -> Bounds:
+        def share(streams: int) -> int:
+            return max(_MOST_NAMED_AT_ONCE, self.max_watched_ids * streams // self.max_streams)
+
+        return self._bounds(self.max_watched_ids, share(self.streams_per_caller), share(self.streams_per_service))
+
+    def _bounds(self, all_callers: int, each_caller: int, each_service: int) -> Bounds:
+        reserved = int(all_callers * self.reserved_share)
         return Bounds(
-            all_callers=self.max_streams,
-            each_caller=self.streams_per_caller,
-            each_service=self.streams_per_service,
+            all_callers=all_callers,
+            each_caller=each_caller,
+            each_service=each_service,
             reserved=reserved,
             reserved_for_operators=int(reserved * self.operator_share),
         )

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from intentmesh.domain.errors import ResourceExhausted
 from intentmesh.domain.types import IntentId
-from intentmesh.status.room import OVERLOADED_RETRY_SECONDS
+from intentmesh.rpc.principals import client_address, current_principal
+from intentmesh.status.room import Room
 from intentmesh.store import retention
 from intentmesh.store.pool import Pool
-from intentmesh.v1.error_pb2 import ErrorReason
 
 # Between two looks for intents whose mark is missing or old.
 LOOK_SECONDS = 2.0
@@ -24,8 +23,6 @@ RENEWED_AFTER_SECONDS = 60.0
 # Outlives a renewal that came to nothing.
 LASTING = timedelta(seconds=180)
 _MARKED_AT_A_TIME = 1_000
-# Each takes some 500 bytes.
-MOST_NAMED = 200_000
 
 
 @dataclass(slots=True)
@@ -36,32 +33,28 @@ class _Watch:
 
 
 class Watched:
-    """Bounded by `most`, over all streams: one may name a thousand. `clock` gives monotonic seconds."""
+    """One stream may name a thousand, each of which takes a place of `room`. `clock` gives monotonic seconds."""
 
-    def __init__(self, pool: Pool, clock: Callable[[], float] = time.monotonic, most: int = MOST_NAMED) -> None:
+    def __init__(self, pool: Pool, room: Room, clock: Callable[[], float] = time.monotonic) -> None:
         self._pool = pool
+        self._room = room
         self._clock = clock
-        self._most = most
-        self._entered = 0
         self._watches: dict[IntentId, _Watch] = {}
 
     @contextlib.contextmanager
     def reading(self, ids: Iterable[IntentId]) -> Iterator[None]:
-        """These intents are read for the time of the block. Raises ResourceExhausted (OVERLOADED)."""
+        """The caller reads these intents for the time of the block. Raises ResourceExhausted (OVERLOADED)."""
         entered = set(ids)
-        if self._entered + len(entered) > self._most:
-            raise ResourceExhausted(
-                "this server's streams name as many intents as it can remember",
-                reason=ErrorReason.ERROR_REASON_OVERLOADED,
-                retry_after=OVERLOADED_RETRY_SECONDS,
-            )
-        self._entered += len(entered)
+        if not entered:
+            yield
+            return
+        who = self._room.enter(current_principal(), client_address(), len(entered))
         for intent_id in entered:
             self._watches.setdefault(intent_id, _Watch()).readers += 1
         try:
             yield
         finally:
-            self._entered -= len(entered)
+            self._room.leave(who, len(entered))
             for intent_id in entered:
                 self._leave(intent_id)
 

@@ -38,8 +38,9 @@ class StatusServiceStub:
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
 
-    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
-    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
+    How many streams a caller may have open at a time, and how many intents these may name, is bounded as well, on each server: one
+    beyond is refused with OVERLOADED and RetryInfo, as any is that finds a server full, of which a share is kept for services and
+    operators.
     """
 
     def __init__(self, channel):
@@ -78,8 +79,9 @@ class StatusServiceServicer:
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
 
-    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
-    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
+    How many streams a caller may have open at a time, and how many intents these may name, is bounded as well, on each server: one
+    beyond is refused with OVERLOADED and RetryInfo, as any is that finds a server full, of which a share is kept for services and
+    operators.
     """
 
     def GetIntentStatus(self, request, context):
@@ -144,8 +146,9 @@ class StatusService:
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
 
-    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
-    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
+    How many streams a caller may have open at a time, and how many intents these may name, is bounded as well, on each server: one
+    beyond is refused with OVERLOADED and RetryInfo, as any is that finds a server full, of which a share is kept for services and
+    operators.
     """
 
     @staticmethod

@@ -39,8 +39,9 @@ class StatusServiceStub:
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
 
-    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
-    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
+    How many streams a caller may have open at a time, and how many intents these may name, is bounded as well, on each server: one
+    beyond is refused with OVERLOADED and RetryInfo, as any is that finds a server full, of which a share is kept for services and
+    operators.
     """
 
     @_typing.overload
@@ -72,8 +73,9 @@ class StatusServiceAsyncStub(StatusServiceStub):
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
 
-    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
-    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
+    How many streams a caller may have open at a time, and how many intents these may name, is bounded as well, on each server: one
+    beyond is refused with OVERLOADED and RetryInfo, as any is that finds a server full, of which a share is kept for services and
+    operators.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -101,8 +103,9 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     included. A call beyond is refused with RATE_LIMITED and RetryInfo; a stream that is open stays open. `ratelimit-*` metadata
     tells what is left, with each answer to GetIntentStatus and each refusal.
 
-    How many streams a caller may have open at a time is bounded as well, on each server: one beyond is refused with OVERLOADED and
-    RetryInfo, as any is that finds a server full, of which a share is kept for services and operators.
+    How many streams a caller may have open at a time, and how many intents these may name, is bounded as well, on each server: one
+    beyond is refused with OVERLOADED and RetryInfo, as any is that finds a server full, of which a share is kept for services and
+    operators.
     """
 
     @_abc_1.abstractmethod

@@ -6,7 +6,7 @@ import pytest
 from intentmesh.domain.errors import MeshError, ResourceExhausted
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
 from intentmesh.v1.error_pb2 import ErrorReason
-from intentmesh.v1.status_service_pb2 import WatchIntentRequest
+from intentmesh.v1.status_service_pb2 import WatchIntentRequest, WatchIntentsRequest
 
 from tests.integration.status.replicas import Mesh, Reader, eventually, id_of
 
@@ -63,5 +63,39 @@ async def test_streams__address_has_as_many_as_it_may__is_refused_until_one_ends
 
         await eventually(has_room)
         await _refused(stub, wanted, other)
+        for reader in held:
+            reader.call.cancel()
+
+
+async def _naming(stub: Any, intents: int, metadata: Any = ()) -> Reader:
+    """A watch that names so many, whether there are such intents or not."""
+    wanted = WatchIntentsRequest(intent_ids=[f"0x{number:064x}" for number in range(intents)])
+    reader = Reader(stub.WatchIntents(wanted, metadata=metadata))
+    await reader.read()
+    return reader
+
+
+async def test_streams__strangers_name_all_the_intents_they_can__others_can_still_name_theirs(mesh: Mesh) -> None:
+    wanted = WatchIntentRequest(intent_id=id_of(await mesh.store()))
+    hops = [(("x-forwarded-for", f"203.0.113.{host}"),) for host in range(4)]
+    settings = {"trusted_proxies": ("127.0.0.0/8",), "internal_token": TOKEN}
+    async with mesh.replica(**settings, max_watched_ids=4_000) as stub:
+        held = [await _naming(stub, 1_000, hops[0])]
+        # It has places left, but no names.
+        assert (await _refused(stub, wanted, hops[0])).metadata == {"limit": "1000"}
+        held += [await _naming(stub, names, hop) for names, hop in zip((1_000, 1_000, 600), hops[1:], strict=True)]
+        assert (await _refused(stub, wanted, hops[3])).metadata == {}
+        held += [await _naming(stub, names, metadata) for names, metadata in ((360, SHOP), (40, OPERATOR))]
+        await _refused(stub, wanted, OPERATOR)
+        held.pop(0).call.cancel()
+
+        async def has_room() -> bool:
+            try:
+                held.append(await _opened(stub, wanted, hops[0]))
+            except ResourceExhausted:
+                return False
+            return True
+
+        await eventually(has_room)
         for reader in held:
             reader.call.cancel()

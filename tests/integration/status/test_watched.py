@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from intentmesh.domain.types import IntentId
 from intentmesh.status import watched
+from intentmesh.status.room import Bounds, Room
+from intentmesh.status.settings import StatusSettings
 from intentmesh.status.watched import Watched
 from intentmesh.store import retention
 from intentmesh.v1.status_service_pb2 import WatchIntentRequest, WatchIntentsRequest
@@ -12,6 +14,10 @@ from tests.fixtures.intents import commit_change, transition
 from tests.integration.status.replicas import Mesh, Reader, eventually, id_of
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=60)
+
+
+def _room() -> Room:
+    return Room(StatusSettings().name_bounds())
 
 
 async def _until(mesh: Mesh, intent_id: IntentId) -> datetime | None:
@@ -56,7 +62,7 @@ async def test_watched__by_one_and_by_many__are_marked_and_retention_leaves_them
 async def test_watched__many_readers_and_looks__write_once_until_it_is_old(mesh: Mesh) -> None:
     row = await mesh.store()
     now = 100.0
-    marks = Watched(mesh.pool, lambda: now)
+    marks = Watched(mesh.pool, _room(), lambda: now)
     with marks.reading([row.intent_id]), marks.reading([row.intent_id]):
         assert await marks.mark() == 1
         first = await _until(mesh, row.intent_id)
@@ -77,7 +83,14 @@ async def test_watched__many_readers_and_looks__write_once_until_it_is_old(mesh:
 
 
 async def test_watched__intent_that_is_not_there__is_no_failure(mesh: Mesh) -> None:
-    marks = Watched(mesh.pool)
+    marks = Watched(mesh.pool, _room())
     with marks.reading([IntentId(b"\x77" * 32)]):
         assert await marks.mark() == 1
     assert await mesh.pool.fetchval("SELECT count(*) FROM intent_watches") == 0
+
+
+async def test_watched__no_intent_is_named__takes_no_place(mesh: Mesh) -> None:
+    full = Bounds(all_callers=0, each_caller=0, each_service=0, reserved=0, reserved_for_operators=0)
+    marks = Watched(mesh.pool, Room(full))
+    with marks.reading([]), marks.reading([]):
+        pass
