@@ -138,6 +138,16 @@ async def test_shared_cache__load_outlasts_the_wait_for_it__is_not_kept(mesh: Me
         assert await cache.get(ONE) is None
 
 
+async def test_shared_cache__mark_of_a_reader__is_nothing_to_replicas_that_know_no_marks(mesh: Mesh) -> None:
+    async with open_valkey(mesh.valkey_url) as valkey:
+        cache = SharedCache(valkey)
+        assert await cache.get(ONE) is None
+        mark = await valkey.get("intent:0x" + ONE.hex() + ":status")
+        # They take whatever is long enough for a snapshot, and compare sequences as numbers.
+        assert len(mark) < len(b"%020d0" % 1)
+        assert int(mark) == 0
+
+
 async def test_shared_cache__change_of_what_nobody_asked_for__is_not_kept(mesh: Mesh) -> None:
     async with open_valkey(mesh.valkey_url) as valkey, _writing_behind(SharedCache(valkey)) as cache:
         asked, ignored = "0x" + ONE.hex(), "0x" + "02" * 32
