@@ -15,21 +15,27 @@ Task: TypeAlias = asyncio.Task[Any]
 
 # As grpc.aio names the tasks that wait for a farewell.
 _WAITING = "rpc_task"
+# Looked at before others get their turn: less than 2 ms.
+_AT_A_TIME = 500
 
 
-def cut_off(handlers: Collection[Task]) -> int:
+async def cut_off(handlers: Collection[Task]) -> int:
     """End the calls of these handlers, which must have let go of what refers to their calls, circles of garbage too.
 
-    Returns how many were found; the others are left as they are. Looks through all tasks, so better for many at once.
-    The server lets go of the call that came last when the next one comes.
+    Returns how many were found; the others are left as they are, and those that end meanwhile. Looks through all tasks,
+    some 50 ms at one go for 20,000 calls and some more in small parts: better seldom, for many at once. The server lets
+    go of the call that came last when the next one comes.
     """
-    wanted = set(handlers)
-    found = [(waiting, handler) for waiting in asyncio.all_tasks() if (handler := _handler_of(waiting)) in wanted]
-    for waiting, handler in found:
-        waiting.cancel()
-        if handler is not None:
+    wanted, found = set(handlers), 0
+    for count, waiting in enumerate(asyncio.all_tasks(), start=1):
+        handler = _handler_of(waiting)
+        if handler is not None and handler in wanted and not handler.done():
+            waiting.cancel()
             handler.cancel()
-    return len(found)
+            found += 1
+        if count % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
+    return found
 
 
 def _handler_of(task: Task) -> Task | None:

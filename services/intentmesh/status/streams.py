@@ -29,8 +29,8 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 RECONNECT_MIN_SECONDS = 0.1
 RECONNECT_MAX_SECONDS = 1.0
-# Between two looks for calls that outlast their streams.
-LOOK_SECONDS = 1.0
+# Between two looks for calls that outlast their streams. Those that end them hold up everybody for a moment.
+LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +209,16 @@ class Streams:
 
     async def cut_off_stalled(self) -> None:
         """Background work: end the calls whose readers do not take their streams' last word in time. Never returns."""
-        now = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            stalled = [handler for handler, since in self._leaving.items() if now() >= since + self._limits.last_word]
-            if not stalled:
-                continue
-            metrics.CUT_OFF_STREAMS.inc(cut := cut_off(stalled))
-            log.warning("stalled_streams_cut_off", stalled=len(stalled), cut_off=cut)
-            # For those that were not found, the time begins anew.
-            self._leaving.update(dict.fromkeys(stalled, now()))
+            await self._look()
+
+    async def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
+        stalled = [handler for handler, since in self._leaving.items() if now >= since + self._limits.last_word]
+        if not stalled:
+            return
+        # For those that are not found, the time begins anew.
+        self._leaving.update(dict.fromkeys(stalled, now))
+        metrics.CUT_OFF_STREAMS.inc(cut := await cut_off(stalled))
+        log.warning("stalled_streams_cut_off", stalled=len(stalled), cut_off=cut)

@@ -96,6 +96,11 @@ async def test_slow_reader__takes_nothing_from_the_beginning__is_closed_all_the_
     assert slow.sequences == list(range(1, len(slow.events) + 1))
 
 
+@pytest.fixture(autouse=True)
+def frequent_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("intentmesh.status.streams.LOOK_SECONDS", 0.2)
+
+
 @pytest.fixture
 def no_collector() -> Iterator[None]:
     """What is let go of must be gone at once: a busy server's collector comes by when it comes by."""
