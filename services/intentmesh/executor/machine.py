@@ -295,7 +295,8 @@ class _Run:
 
     def _pause(self, work: Work) -> float:
         """Seconds until the chains are looked at again though the solver says nothing. It need not; most do."""
-        return until_next(self._rest_seconds(work), self._clock(), self._moments(work))
+        rest = min(self._rest_seconds(work), self._signals.slot.slots.spread(self._pace.poll_seconds))
+        return until_next(rest, self._clock(), self._moments(work))
 
     def _displaced(self, work: Work) -> Rest:
         """The award stands and its solver goes on; the next look attaches to its work again."""

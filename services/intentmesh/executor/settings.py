@@ -24,7 +24,7 @@ class ExecutorSettings(ServiceSettings):
     worker_name: str = Field(default_factory=_default_worker_name)
 
     # Newly claimed intents worked on at once by one process; as many of those that waited have their turn beside them.
-    concurrency: int = Field(64, gt=0)
+    concurrency: int = Field(32, gt=0)
     # Intents held while they wait, mostly for their solver. Beyond it one of the solver with most of them rests, and is
     # taken up again under the same award.
     max_waiting: int = Field(512, gt=0)

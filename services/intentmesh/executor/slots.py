@@ -43,6 +43,11 @@ class Slots:
         """Intents that wait, and cost next to nothing."""
         return sum(slot.idle for slot in self._held)
 
+    def spread(self, seconds: float) -> float:
+        """How long each of those held may rest so that all together are looked at as often as `concurrency` of them are
+        every so many seconds: the few are not looked at more seldom for the sake of a crowd that is not there."""
+        return seconds * max(1.0, len(self._held) / self._limits.concurrency)
+
     def take(self) -> "Slot":
         """A place for a newly claimed intent, even where there is no room; `Slot.leave` gives it back."""
         slot = Slot(self)

@@ -64,13 +64,15 @@ async def test_attach__unchanged__calls_the_solver() -> None:
 
 
 class Waiter:
-    """An intent that waits for the holder of its award, in a process in which so many may wait."""
+    """An intent that waits for the holder of its award, in a process in which so many may wait, and so many do."""
 
-    def __init__(self, *, waiting: int) -> None:
+    def __init__(self, *, waiting: int, others: int = 0) -> None:
         self.now = 10_000.0
         self.overdue_at = self.now + 3_000.0
         slots = Slots(SlotLimits(1, waiting), lambda: None)
         self.slot, self.rival = slots.take(), slots.take()
+        for _ in range(others):
+            slots.hold(slots.take())
         self.signals = Signals(asyncio.Event(), asyncio.Event(), self.slot)
         steps: Any = SimpleNamespace(award=SimpleNamespace(overdue_at=lambda _award: self.overdue_at))
         claim: Any = None
@@ -94,15 +96,21 @@ class Waiter:
             rival.cancel()
 
 
-def test_pause__nothing_new_for_long__is_longer_than_a_poll_and_ends_when_the_promise_does() -> None:
-    waiter = Waiter(waiting=1)
+def test_pause__nothing_new_for_long_among_many__is_longer_than_a_poll_and_ends_when_the_promise_does() -> None:
+    waiter = Waiter(waiting=100, others=100)
     assert waiter.run._pause(waiter.work) == 5.0
     waiter.overdue_at = waiter.now + 1.0
     assert 1.0 < waiter.run._pause(waiter.work) < 1.5
 
 
+@pytest.mark.parametrize(("others", "seconds"), [(0, 0.5), (1, 0.5), (4, 2.0), (10, 5.0), (100, 5.0)])
+def test_pause__fewer_wait__is_no_longer_than_the_looks_at_all_of_them_need(others: int, seconds: float) -> None:
+    waiter = Waiter(waiting=100, others=others)
+    assert waiter.run._pause(waiter.work) == seconds
+
+
 def test_pause__next_call_is_due__ends_right_after_it() -> None:
-    waiter = Waiter(waiting=1)
+    waiter = Waiter(waiting=100, others=100)
     waiter.run._call_again_at = waiter.now + 0.2
     assert 0.2 < waiter.run._pause(waiter.work) < 0.5
 
@@ -114,7 +122,7 @@ async def test_wait__news__is_another_turn() -> None:
 
 
 async def test_pause__news_that_the_chains_do_not_show_yet__is_that_after_an_event() -> None:
-    waiter = Waiter(waiting=1)
+    waiter = Waiter(waiting=101, others=100)
     waiter.signals.news.set()
     await waiter.run._wait(waiter.work, 60.0)
     assert waiter.run._pause(waiter.work) == 0.5
