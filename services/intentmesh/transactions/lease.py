@@ -23,7 +23,7 @@ class LeaseTaken(Exception):
 
 
 class SignerLease:
-    """The right to send for one signer. Taken when first needed, kept until `release` or the connection's end."""
+    """The right to send for one signer. Taken when needed, kept until `release` or the connection's end."""
 
     def __init__(self, pool: Pool, chain_id: ChainId, signer: Address) -> None:
         self._pool = pool
@@ -59,9 +59,11 @@ class SignerLease:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if not connection.is_closed():
-            await connection.execute("SELECT pg_advisory_unlock($1)", self._key)
-        await self._pool.release(connection)
+        try:
+            if not connection.is_closed():
+                await connection.execute("SELECT pg_advisory_unlock($1)", self._key)
+        finally:
+            await self._pool.release(connection)
 
 
 class PatientLease:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
+import asyncpg
 
 from intentmesh.chain.client import ChainClient
 from intentmesh.chain.errors import ChainUnavailable, Reverted
@@ -78,6 +79,7 @@ class TransactionSender:
     @property
     def signer(self) -> Signer:
         return self._signer
+        self._letting_go: asyncio.Task[None] | None = None
 
     @property
     def paused(self) -> str | None:
@@ -105,7 +107,9 @@ class TransactionSender:
         Raises LeaseTaken when another process sends for this signer: then nothing was left.
         """
         async with self._turn:
-            return await self._take_up_what_is_left(await self._lease.connection())
+            left = await self._take_up_what_is_left(await self._lease.connection())
+        self._let_go_when_idle()
+        return left
 
     async def close(self) -> None:
         """Stops waiting; what was sent stays sent, and `recover` of a later run takes it up."""
@@ -118,6 +122,8 @@ class TransactionSender:
     async def _take_up_what_is_left(self, connection: Connection) -> list[str]:
         left = await self._ledger.unfinished(connection)
         for request in left:
+        if self._letting_go is not None:
+            await self._letting_go
             if request.key not in self._running:
                 self._start(request)
         return [request.key for request in left]
@@ -138,6 +144,23 @@ class TransactionSender:
 
     async def _see_through(self, request: TransactionRequest) -> TransactionResult:
         lease = PatientLease(self._lease, self._settings.lease_wait_seconds, self._clock)
+        self._let_go_when_idle()
+
+    def _let_go_when_idle(self) -> None:
+        """Another process may have something to send, and is told that the signer is busy while this one holds on."""
+        if not self._running and self._letting_go is None:
+            self._letting_go = asyncio.create_task(self._let_go(), name="release of the signer's lease")
+
+    async def _let_go(self) -> None:
+        try:
+            async with self._turn:
+                if not self._running:
+                    await self._lease.release()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            # The connection is broken, and the lease gone with it.
+            _log.warning("signer_lease_not_released", error=str(error))
+        finally:
+            self._letting_go = None
         for _ in range(self._settings.max_rejections):
             begun = await self._take_up(request) or await self._begin(request, lease)
             if isinstance(begun, TransactionResult):

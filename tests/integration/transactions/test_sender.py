@@ -108,6 +108,20 @@ async def running(sender: TransactionSender) -> AsyncIterator[TransactionSender]
         await sender.close()
 
 
+@asynccontextmanager
+async def sending(bench: Bench, sender: TransactionSender) -> AsyncIterator["asyncio.Task[TransactionResult]"]:
+    """It has a transaction pending, so it sends for the signer; blocks have to be mined for it, until the end."""
+    await bench.rpc("evm_setAutomine", False)
+    call = asyncio.create_task(sender.execute(bench.transfer("one")))
+    try:
+        await bench.until(1)
+        yield call
+    finally:
+        call.cancel()
+        await asyncio.wait([call])
+        await bench.rpc("evm_setAutomine", True)
+
+
 class DyingClient(ChainClient):
     """Its process dies before anything is sent."""
 
@@ -564,22 +578,31 @@ async def test_next_nonce__chain_fell_back__what_it_lost_is_sent_again_first(ben
 async def test_lease__another_process_sends_for_the_signer__one_at_a_time(bench: Bench) -> None:
     first, second = bench.sender(), bench.sender()
     async with running(second):
-        async with running(first):
-            done = await first.execute(bench.transfer("one"))
-            # The outcome of the other process is told; a transaction of one's own has to wait.
-            assert (await second.execute(bench.transfer("one"))).hash == done.hash
+        async with running(first), sending(bench, first) as call:
             with pytest.raises(SignerBusy):
                 await second.execute(bench.transfer("two", deadline=time.time() + 3))
+            await bench.rpc("anvil_mine", "0x1")
+            # The outcome of the other process is told; a transaction of one's own has to wait.
+            assert (await second.execute(bench.transfer("one"))).hash == (await call).hash
         assert (await second.execute(bench.transfer("two"))).succeeded
 
 
-async def test_lease__held_by_another__is_told_long_before_the_deadline(bench: Bench) -> None:
+async def test_lease__another_process_has_nothing_left_to_do__is_free(bench: Bench) -> None:
     async with running(bench.sender()) as first, running(bench.sender()) as second:
-        await first.execute(bench.transfer("one"))
+        assert await first.recover() == []
+        for number in range(3):
+            async with asyncio.timeout(WAIT_SECONDS):
+                assert (await second.execute(bench.transfer(f"second {number}"))).succeeded
+                assert (await first.execute(bench.transfer(f"first {number}"))).succeeded
+    assert await bench.received() == 30
+
+
+async def test_lease__held_by_another__is_told_long_before_the_deadline(bench: Bench) -> None:
+    async with running(bench.sender()) as first, running(bench.sender()) as second, sending(bench, first):
         async with asyncio.timeout(WAIT_SECONDS):
             with pytest.raises(SignerBusy):
                 await second.execute(bench.transfer("two", deadline=time.time() + 3600))
-    assert await bench.received() == 5
+        assert [row["key"] for row in await bench.attempts()] == ["one"]
 
 
 async def test_lease__held_by_another_that_does_not_go_on_with_the_same_call__is_told_and_sent_once(
@@ -606,8 +629,7 @@ async def test_lease__held_by_another_while_the_deadline_passes_in_a_rest__is_to
         now += 60
 
     late = TransactionSender(bench.pool, bench.client, SIGNER, QUICK, clock=lambda: now, sleep=rest_for_too_long)
-    async with running(bench.sender()) as first, running(late):
-        await first.execute(bench.transfer("one"))
+    async with running(bench.sender()) as first, running(late), sending(bench, first):
         with pytest.raises(SignerBusy):
             await late.execute(bench.transfer("two", deadline=now + 2 * QUICK.recheck_seconds))
 
