@@ -36,7 +36,10 @@ RESEND_SECONDS = 2.0
 
 
 class Inclusion:
-    """Waits for one lineage. `wait` returns None when none of its transactions can be included any more."""
+    """Waits for one lineage. `wait` returns None when none of its transactions can be included any more.
+
+    `fill_gap` sees to the nonces before the one it is given that nobody holds, and tells whether there were any.
+    """
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Inclusion:
         pool: Pool,
         lease: PatientLease,
         turn: asyncio.Lock,
+        fill_gap: Callable[[int], Awaitable[bool]],
         settings: SenderSettings,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
@@ -61,6 +65,7 @@ class Inclusion:
         self._pool = pool
         self._lease = lease
         self._turn = turn
+        self._fill_gap = fill_gap
         self._settings = settings
         self._clock = clock
         self._sleep = sleep
@@ -182,6 +187,11 @@ class Inclusion:
         purpose = Purpose.CANCEL if self._is_over() else Purpose.CALL
         # What a node refused now it will not take a moment later.
         self._cancel_at = self._clock() + RESEND_SECONDS
+        # What is late has to become a transfer to oneself first: it must not be included once the gap is filled.
+        if newest.purpose is purpose and await self._fill_gap(newest.nonce):
+            # No price gets anything included before those are.
+            self._priced_at = self._clock()
+            return
         cap = self._settings.max_cancel_fee_cap if purpose is Purpose.CANCEL else self._settings.max_fee_cap
         price = await self._higher_price(newest.price, cap)
         if price is None:

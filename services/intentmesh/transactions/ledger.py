@@ -177,17 +177,19 @@ class Ledger:
         )
         return nonce or 0
 
-    async def first_free(self, connection: Connection, low: int, high: int) -> int:
-        """The first nonce from `low` on that nobody holds; `high` where all before it are held."""
-        nonce: int = await connection.fetchval(
-            "SELECT coalesce(min(n), $4) FROM generate_series($3::bigint, $4::bigint - 1) n WHERE NOT EXISTS ("
+    async def free(self, connection: Connection, low: int, high: int, limit: int) -> list[int]:
+        """The nonces from `low` to below `high` that nobody holds, the first ones."""
+        rows = await connection.fetch(
+            "SELECT n FROM generate_series($3::bigint, $4::bigint - 1) n WHERE NOT EXISTS ("
             "   SELECT FROM transactions.attempts"
-            "   WHERE (chain_id, signer, nonce) = ($1, $2, n) AND state <> 'REJECTED')",
+            "   WHERE (chain_id, signer, nonce) = ($1, $2, n) AND state <> 'REJECTED')"
+            " ORDER BY n LIMIT $5",
             *self._owner,
             low,
             high,
+            limit,
         )
-        return nonce
+        return [row["n"] for row in rows]
 
     async def raise_next_nonce(self, connection: Connection, nonce: int) -> None:
         """Never lowers it."""

@@ -9,18 +9,19 @@ out, and its nonce can be taken back. Waiting happens side by side.
 import asyncio
 import math
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-import structlog
 import asyncpg
+import structlog
 
 from intentmesh.chain.client import ChainClient
 from intentmesh.chain.errors import ChainUnavailable, Reverted
 from intentmesh.domain.types import format_address
 from intentmesh.transactions.classification import ErrorClass, classify
-from intentmesh.transactions.inclusion import Inclusion
+from intentmesh.transactions.inclusion import TRANSFER_GAS, Inclusion
 from intentmesh.transactions.lease import Connection, LeaseTaken, PatientLease, Pool, SignerLease
 from intentmesh.transactions.ledger import Ledger
 from intentmesh.transactions.model import (
@@ -43,6 +44,11 @@ _log = structlog.get_logger(__name__)
 
 # At a time, of what the chain seems to have lost: an endpoint that is far behind makes everything look like that.
 MOST_SENT_AGAIN = 16
+# Of transactions in a pool that the ledger does not know. Where there are none after all, what is sent next has a gap
+# before it, and to fill that costs gas.
+MOST_BELIEVED = 16
+# Nonces of a gap at a time.
+MOST_FILLED = 16
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
@@ -74,12 +80,12 @@ class TransactionSender:
         self._lease = SignerLease(pool, client.chain_id, signer.address)
         self._turn = asyncio.Lock()
         self._running: dict[str, _Running] = {}
+        self._letting_go: asyncio.Task[None] | None = None
         self._paused: str | None = None
 
     @property
     def signer(self) -> Signer:
         return self._signer
-        self._letting_go: asyncio.Task[None] | None = None
 
     @property
     def paused(self) -> str | None:
@@ -117,13 +123,13 @@ class TransactionSender:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._letting_go is not None:
+            await self._letting_go
         await self._lease.release()
 
     async def _take_up_what_is_left(self, connection: Connection) -> list[str]:
         left = await self._ledger.unfinished(connection)
         for request in left:
-        if self._letting_go is not None:
-            await self._letting_go
             if request.key not in self._running:
                 self._start(request)
         return [request.key for request in left]
@@ -139,11 +145,6 @@ class TransactionSender:
         # Whoever attached has seen the error; after a recovery nobody has.
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("transaction_not_sent", key=key, chain_id=self._client.chain_id, error=str(error))
-
-    # --- one request ---
-
-    async def _see_through(self, request: TransactionRequest) -> TransactionResult:
-        lease = PatientLease(self._lease, self._settings.lease_wait_seconds, self._clock)
         self._let_go_when_idle()
 
     def _let_go_when_idle(self) -> None:
@@ -161,6 +162,11 @@ class TransactionSender:
             _log.warning("signer_lease_not_released", error=str(error))
         finally:
             self._letting_go = None
+
+    # --- one request ---
+
+    async def _see_through(self, request: TransactionRequest) -> TransactionResult:
+        lease = PatientLease(self._lease, self._settings.lease_wait_seconds, self._clock)
         for _ in range(self._settings.max_rejections):
             begun = await self._take_up(request) or await self._begin(request, lease)
             if isinstance(begun, TransactionResult):
@@ -254,18 +260,24 @@ class TransactionSender:
     async def _next_nonce(self, connection: Connection) -> int:
         """The nonce for a new transaction: never below what was handed out, unless nobody holds that nonce any more.
 
-        Raises ChainUnavailable when very many transactions seem to be lost: some are sent again, the others next time.
+        An endpoint may count in its pool what is nowhere else: only a little of that is taken for another's use of the
+        key. Raises ChainUnavailable when very many transactions seem to be lost: some are sent again, the others next
+        time.
         """
         handed_out = await self._ledger.next_nonce(connection)
         pending = await self._client.nonce(self._signer.address, "pending")
-        if pending >= handed_out:
+        if pending == handed_out:
             return pending
+        latest = await self._client.nonce(self._signer.address)
+        if pending > handed_out:
+            certain = max(handed_out, latest)
+            return pending if pending - certain <= MOST_BELIEVED else certain
         # Some were lost, or the endpoint is behind.
         await self._take_up_what_is_left(connection)
-        used = await self._used(connection, max(pending, await self._client.nonce(self._signer.address)))
+        used = await self._used(connection, max(pending, latest))
         if used >= handed_out:
             return used
-        nonce = await self._ledger.first_free(connection, used, handed_out)
+        nonce = next(iter(await self._ledger.free(connection, used, handed_out, 1)), handed_out)
         await self._send_lost_again(connection, used, nonce)
         return nonce
 
@@ -331,6 +343,25 @@ class TransactionSender:
 
     # --- waiting ---
 
+    async def _fill_gap(self, lease: PatientLease, nonce: int) -> bool:
+        """Transfers to oneself take nonces before this one that nobody holds, some at a time; False: there are none.
+
+        Only an endpoint that counted too many leaves such a gap, and nothing behind it could ever be included.
+        """
+        price = await self._price()
+        async with self._turn:
+            connection = await lease.connection()
+            used = await self._client.nonce(self._signer.address)
+            missing = await self._ledger.free(connection, used, nonce, MOST_FILLED)
+            for free in missing:
+                request = TransactionRequest(f"gap:{uuid.uuid4().hex}", self._signer.address, b"")
+                await self._ledger.register(connection, request)
+                await self._write_down(connection, request, free, TRANSFER_GAS, price)
+                self._start(request)
+        if missing:
+            _log.warning("nonce_gap", chain_id=self._client.chain_id, before=nonce, filled=len(missing))
+        return bool(missing)
+
     def _inclusion(self, request: TransactionRequest, lineage: list[Attempt], lease: PatientLease) -> Inclusion:
         return Inclusion(
             request,
@@ -341,6 +372,7 @@ class TransactionSender:
             pool=self._pool,
             lease=lease,
             turn=self._turn,
+            fill_gap=partial(self._fill_gap, lease),
             settings=self._settings,
             clock=self._clock,
             sleep=self._sleep,

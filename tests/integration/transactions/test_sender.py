@@ -164,6 +164,16 @@ class LaggingClient(ChainClient):
         return await super().send_raw(raw)
 
 
+class BoastingClient(ChainClient):
+    """As by an endpoint that counts so many transactions too many, in the answers that are named."""
+
+    ahead = 0
+    lies_about = frozenset({"pending"})
+
+    async def nonce(self, address: Address, block: BlockTag = "latest") -> int:
+        return await super().nonce(address, block) + (self.ahead if block in self.lies_about else 0)
+
+
 class PoolBlindClient(LaggingClient):
     """Counts no transaction of the pool."""
 
@@ -343,6 +353,41 @@ async def test_next_nonce__endpoint_knows_nothing_of_what_is_included__few_are_s
             await sender.execute(bench.transfer("another", 1, deadline=time.time() + 60))
         assert client.sent < MANY / 2
     assert await bench.received() == MANY
+
+
+async def test_next_nonce__endpoint_counts_far_too_many_in_its_pool__is_not_believed(bench: Bench) -> None:
+    before = await bench.client.nonce(SIGNER.address)
+    async with BoastingClient(bench.config) as client, running(bench.sender(client=client)) as sender:
+        client.ahead = 300
+        async with asyncio.timeout(WAIT_SECONDS):
+            assert (await sender.execute(bench.transfer("one"))).succeeded
+    assert [row["nonce"] for row in await bench.attempts()] == [before]
+    assert await bench.received() == 5
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("lies_about", [{"pending"}, {"pending", "latest"}], ids=["pending", "both counts"])
+async def test_next_nonce__endpoint_counts_a_few_too_many__the_gap_is_filled(
+    bench: Bench, lies_about: set[str], late: bool
+) -> None:
+    before = await bench.client.nonce(SIGNER.address)
+    impatient = replace(QUICK, replace_after_seconds=0.3)
+    passed = 0
+    async with BoastingClient(bench.config) as client:
+        sender = TransactionSender(bench.pool, client, SIGNER, impatient, clock=lambda: time.time() + passed)
+        async with running(sender), asyncio.timeout(WAIT_SECONDS):
+            client.lies_about, client.ahead = frozenset(lies_about), 3
+            call = asyncio.create_task(sender.execute(bench.transfer("one", deadline=time.time() + 3600)))
+            (written,) = await bench.until(1)
+            assert written["nonce"] == before + 3
+            client.ahead = 0
+            passed = 7200 if late else 0
+            result = await call
+            if not late:
+                # Later calls wait for nothing.
+                assert (await sender.execute(bench.transfer("two"))).succeeded
+    assert result.status is (ResultStatus.EXPIRED if late else ResultStatus.CONFIRMED)
+    assert await bench.received() == (0 if late else 10)
 
 
 async def test_next_nonce__endpoint_counts_no_pool__what_is_in_it_is_not_sent_again(bench: Bench) -> None:
