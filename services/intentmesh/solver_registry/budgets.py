@@ -26,7 +26,8 @@ class Budget(StrEnum):
     READS = "reads"
 
 
-# Counted for a solver, wherever it came from, once it has proven to be it: who only knows its id uses up nothing of it.
+# Counted for a solver, wherever it came from, once it has proven to be it by something new: who only knows its id, or
+# has seen a heartbeat, uses up nothing of it.
 SOLVER_HEARTBEATS = "solver_heartbeats"
 
 

@@ -132,9 +132,14 @@ class Registration:
         self._check_time(request.signed_time)
         _check_signer(heartbeat_digest(address, request.signed_time), request.signature, address)
         solver_id = solver_id_of(request.solver_id)
-        await self._budgets.count_heartbeat_of(solver_id)
         async with self._pool.acquire() as conn:
-            newest = await store.heartbeat(conn, solver_id, request.signed_time)
+            known = await store.get_solver(conn, solver_id)
+        newest = None if known is None or known.deregistered_at is not None else known.signed_time
+        if newest is not None and newest < request.signed_time:
+            # Only now: anybody may show again what the solver has shown, and must not use up what it has left.
+            await self._budgets.count_heartbeat_of(solver_id)
+            async with self._pool.acquire() as conn:
+                newest = await store.heartbeat(conn, solver_id, request.signed_time)
         if newest is None:
             raise no_such_solver(solver_id)
         if newest > request.signed_time:
