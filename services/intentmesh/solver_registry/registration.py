@@ -75,7 +75,7 @@ class Registration:
         async with self._pool.acquire() as conn:
             row = await store.upsert_solver(conn, new)
         if row is None:
-            raise FailedPrecondition("the solver has signed something newer", reason=_stale())
+            raise _stale(request.signed_time if known is None else known.signed_time)
         if known is None and not approved:
             await self.forget_strangers()
         log.info("solver_registered", solver_id=solver_id, endpoint=endpoint, approved=approved)
@@ -88,10 +88,11 @@ class Registration:
         _check_signer(deregister_solver_digest(address, request.signed_time), request.signature, address)
         solver_id = solver_id_of(request.address)
         async with self._pool.acquire() as conn:
-            if await store.get_solver(conn, solver_id) is None:
+            known = await store.get_solver(conn, solver_id)
+            if known is None:
                 raise no_such_solver(solver_id)
             if not await store.deregister_solver(conn, solver_id, request.signed_time):
-                raise FailedPrecondition("the solver has signed something newer", reason=_stale())
+                raise _stale(known.signed_time)
         log.info("solver_deregistered", solver_id=solver_id)
 
     async def update(self, request: UpdateSolverRequest) -> SolverRow:
@@ -143,7 +144,7 @@ class Registration:
         if newest is None:
             raise no_such_solver(solver_id)
         if newest > request.signed_time:
-            raise FailedPrecondition("the solver has signed something newer", reason=_stale())
+            raise _stale(newest)
 
     async def refresh(self, row: SolverRow) -> None:
         """Read the capabilities again; what is known stays when the solver does not answer or lies."""
@@ -214,5 +215,10 @@ def _check_signer(digest: bytes, signature: bytes, address: Address) -> None:
         )
 
 
-def _stale() -> ErrorReason.ValueType:
-    return ErrorReason.ERROR_REASON_REQUEST_ID_REUSED
+def _stale(newest: int) -> FailedPrecondition:
+    """With the time that has to be passed, for a solver whose clock was set back, or is behind a replica's."""
+    return FailedPrecondition(
+        "the solver has signed something newer",
+        reason=ErrorReason.ERROR_REASON_REQUEST_ID_REUSED,
+        metadata={"signed_time": str(newest)},
+    )

@@ -399,7 +399,8 @@ class HeartbeatRequest(_message.Message):
     solver_id: _builtins.str
     signed_time: _builtins.int
     """Unix seconds, within 5 minutes of now. Shown again, a heartbeat counts once; one that is older than what the solver has
-    signed since is refused (FAILED_PRECONDITION).
+    signed since is refused (FAILED_PRECONDITION; metadata: signed_time, the newest). A solver whose clock was set back signs one
+    second more than that.
     """
     signature: _builtins.bytes
     """EIP-712 `Heartbeat(address solver,uint64 signedTime)` by the address, domain as for RegisterSolver."""

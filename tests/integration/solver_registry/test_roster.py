@@ -194,6 +194,33 @@ async def test_heartbeat__of_the_reference_solver__keeps_it_eligible(fresh_datab
     assert shown.last_heartbeat_time.ToNanoseconds() > shown.create_time.ToNanoseconds()
 
 
+async def test_heartbeat__of_the_reference_solver_whose_clock_was_set_back__keeps_it_eligible(
+    fresh_database: str,
+) -> None:
+    async with registry(fresh_database, heartbeat_interval_seconds=1) as mesh, open_channel(mesh.running.target) as own:
+        solver = await mesh.solver(offering(1_000))
+        # Signed before that, or by another replica.
+        newest = solver.heartbeat(at=time.time() + 2)
+        await mesh.anybody.Heartbeat(newest)
+        registration = Registration(
+            own, Signer(solver.key), solver.endpoint, "reference", Random(1), lambda: time.time() - 120
+        )
+        running = asyncio.create_task(registration.run())
+        try:
+            for _ in range(3):
+                before = (await _shown(mesh, solver)).last_heartbeat_time.ToNanoseconds()
+                async with asyncio.timeout(WAIT_SECONDS):
+                    while (await _shown(mesh, solver)).last_heartbeat_time.ToNanoseconds() == before:  # noqa: ASYNC110 (the solver's own pace)
+                        await asyncio.sleep(0.05)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def _shown(mesh: Registry, solver: FakeSolver) -> pb.Solver:
+    return (await mesh.anybody.GetSolver(pb.GetSolverRequest(solver_id=solver.solver_id))).solver
+
+
 async def test_deregister__signed_by_another__takes_nobody_out(fresh_database: str) -> None:
     async with registry(fresh_database) as mesh:
         solver, other = await mesh.solver(offering(1_000)), FakeSolver(99, offering(1))
