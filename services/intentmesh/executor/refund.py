@@ -96,7 +96,7 @@ class RefundStep:
             async with asyncio.timeout(_WAIT_SECONDS):
                 result = await sender.execute(request)
         except (TimeoutError, SignerBusy):
-            # It goes on; or whichever process sends for the signer does it, when it has the intent.
+            # It goes on; or another process sends for the signer at the moment.
             log.info("refund_takes_time", intent_id=work.text_id)
             if sender.paused is not None:
                 self._tell_if_late(work, f"the signer rests: {sender.paused}")
