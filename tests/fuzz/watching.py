@@ -5,6 +5,7 @@ import re
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from statistics import linear_regression, median
 
 import grpc
@@ -153,16 +154,14 @@ def bugs_of(pages: Mapping[Door, str]) -> dict[str, float]:
 def growth_per_input(samples: Sequence[Sample], door: Door) -> float:
     """Bytes that a server held more with each input that it got, after the warm-up; 0 with too few samples.
 
-    Least squares over all of that time and over each third of it: the former, or the median of the latter where that is
-    less. A leak is in all of them, a step that an allocator takes once in one third, and what comes and goes not in the
-    whole.
+    Of what it never gave back: at each moment the least that it held from then on, since garbage may wait long for its
+    collector. Least squares over all of that time and over each third of it: the former, or the median of the latter
+    where that is less. A leak is in all of them, a step that an allocator takes once in one third.
     """
     last = samples[-1].inputs if samples else 0
-    points = [
-        (sample.received.get(door, 0), sample.held_bytes(door))
-        for sample in samples
-        if sample.inputs >= WARM_UP_SHARE * last and door in sample.rss_bytes
-    ]
+    warm = [sample for sample in samples if sample.inputs >= WARM_UP_SHARE * last and door in sample.rss_bytes]
+    kept = list(accumulate((sample.held_bytes(door) for sample in reversed(warm)), min))[::-1]
+    points = [(sample.received.get(door, 0), held) for sample, held in zip(warm, kept, strict=True)]
     size = len(points) // PARTS
     parts = [points[start : start + size] for start in range(0, PARTS * size, max(size, 1))]
     slopes = [_slope(part) for part in parts if len({x for x, _ in part}) > 1]

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -34,6 +34,7 @@ log = structlog.get_logger()
 # As text: only the stubs know these classes to be generic.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Trailers: TypeAlias = tuple[tuple[str, str | bytes], ...]
 Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
 
 CountRefused: TypeAlias = Callable[[str, "Context"], Awaitable[None]]
@@ -218,7 +219,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                     # What generated servicers do for a method that this server does not have; any other is a bug.
                     if isinstance(error, NotImplementedError) and context.code() is grpc.StatusCode.UNIMPLEMENTED:
                         code = grpc.StatusCode.UNIMPLEMENTED
-                        await context.abort(code, "this server does not implement the method")
+                        await _end(context, code, "this server does not implement the method")
                     told = _translate(method, error, trace_id)
                     code = status_code(told)
                     await _abort(context, told)
@@ -237,14 +238,18 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         return trace_id
 
     async def _counted(self, method: _Method, request: Any, context: Context, run: Callable[[], Awaitable[Any]]) -> Any:
+        if isinstance(request, _Refused):
+            await self._count_what_is_refused(method, context)
+            raise request.error from None
         try:
-            if isinstance(request, _Refused):
-                raise request
             return await self._with_deadline(method, context, run)
         except _Refused as refused:
-            if self._count_refused is not None:
-                await self._count_refused(method.name, context)
+            await self._count_what_is_refused(method, context)
             raise refused.error from None
+
+    async def _count_what_is_refused(self, method: _Method, context: Context) -> None:
+        if self._count_refused is not None:
+            await self._count_refused(method.name, context)
 
     async def _with_deadline(self, method: _Method, context: Context, run: Callable[[], Awaitable[Any]]) -> Any:
         # A call with a deadline of its own is cancelled by grpc when it passes.
@@ -266,6 +271,8 @@ def _translate(method: _Method, error: BaseException, trace_id: str) -> MeshErro
         log.error("call_failed", rpc=method.path, exc_info=error)
     elif told is not error:
         log.warning("dependency_failed", rpc=method.path, error=repr(error))
+    # It leads to the request, and a request that was refused leads to its error: one more circle.
+    error.__traceback__ = None
     return told
 
 
@@ -275,7 +282,22 @@ async def _abort(context: Context, error: MeshError) -> NoReturn:
     # What the handler has set (what is left of another budget, for instance) goes along: abort would replace it.
     ours = {key for key, _ in told}
     kept = tuple((key, value) for key, value in context.trailing_metadata() or () if key not in ours)
-    await context.abort(status_code(error), status.message, (*kept, *told))
+    await _end(context, status_code(error), status.message, (*kept, *told))
+
+
+async def _end(context: Context, code: grpc.StatusCode, message: str, trailers: Trailers = ()) -> NoReturn:
+    try:
+        await context.abort(code, message, trailers)
+    except grpc.aio.AbortError as aborted:
+        # The call keeps the error, and the error by its traceback the call with all that it was about, some 8 kB: until
+        # the garbage collector comes, unless it is told to let go.
+        if (handler := asyncio.current_task()) is not None:
+            handler.add_done_callback(partial(_forget_where_from, aborted))
+        raise
+
+
+def _forget_where_from(error: BaseException, _ended: object) -> None:
+    error.__traceback__ = error.__context__ = None
 
 
 def _limits_in(error: MeshError) -> tuple[tuple[str, str], ...]:

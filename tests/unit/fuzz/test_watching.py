@@ -56,6 +56,21 @@ def test_memory__pages_that_come_and_go_by_the_mebibyte__are_no_leak() -> None:
     assert memory_faults(restless) == []
 
 
+@pytest.mark.parametrize("phase", range(0, 30_000, 5_000))
+@pytest.mark.parametrize(("leaked_bytes", "faults"), [(0, 0), (1_000, 1)])
+def test_memory__garbage_waits_for_its_collector__is_told_from_a_leak(
+    phase: int, leaked_bytes: float, faults: int
+) -> None:
+    # As an intake was seen to: circles of objects wait for some 9,000 of its inputs, and go all at once.
+    collected_now_and_then = [
+        replace(
+            one, rss_bytes={door: rss + (one.inputs + phase) % 30_000 * 3 * 1024 for door, rss in one.rss_bytes.items()}
+        )
+        for one in _campaign(200_000, 0.3, leaked_bytes, warm_up_bytes=10 * MIB)
+    ]
+    assert len(memory_faults(collected_now_and_then)) == faults
+
+
 def test_memory__kept_free_by_the_allocator__is_not_held() -> None:
     steady = _campaign(200_000, 0.07, leaked_bytes=0)
     fragmented = [
