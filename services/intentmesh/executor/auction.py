@@ -16,6 +16,7 @@ from intentmesh.executor.evidence import Depth
 from intentmesh.executor.gateway import Registry
 from intentmesh.executor.journal import Entry, Journal
 from intentmesh.executor.observe import Observer
+from intentmesh.executor.pace import auction_cap_seconds, until_next
 from intentmesh.executor.progress import Progress
 from intentmesh.executor.transitions import Transition
 from intentmesh.executor.work import Award, View, Work
@@ -31,7 +32,10 @@ _TOKEN_BYTES = 32
 
 
 class AuctionStep:
-    """Holds auctions. `clock` gives Unix seconds; waits are drawn from `random`."""
+    """Holds auctions. `clock` gives Unix seconds; waits are drawn from `random`.
+
+    `longest_seconds`: the longest wait for another auction of an order that stood for long without a taker.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class AuctionStep:
         *,
         retry_base_seconds: float,
         retry_cap_seconds: float,
+        longest_seconds: float,
     ) -> None:
         self._registry = registry
         self._observer = observer
@@ -51,6 +56,7 @@ class AuctionStep:
         self._random = random
         self._retry_base_seconds = retry_base_seconds
         self._retry_cap_seconds = retry_cap_seconds
+        self._longest_seconds = longest_seconds
 
     async def hold(self, work: Work, view: View) -> tuple[Work, float]:
         """Holds one round. Returns the intent after it, and the seconds to wait: 0 where there is more to do at once.
@@ -72,7 +78,7 @@ class AuctionStep:
         # The same round asked again gives the same answer, so only a stored result moves the round on.
         progress = replace(work.progress, rounds=round_number)
         if not auction.HasField("winner"):
-            return await self._nobody(work, progress, auction)
+            return await self._nobody(work, view, progress, auction)
         if auction.winner.valid_until.ToMicroseconds() / 1e6 <= self._clock():
             # Or quotes that lapse at once would win round after round, and nobody else ever.
             log.info("quote_lapsed", round=round_number, solver_id=auction.winner.solver_id)
@@ -110,9 +116,9 @@ class AuctionStep:
         progress = replace(progress, attempts=0, fruitless_rounds=0, chain_trouble=False)
         return await self._journal.write(work, entries=[Entry(step, detail=detail)], progress=progress, award=award)
 
-    async def _nobody(self, work: Work, progress: Progress, auction: Auction) -> tuple[Work, float]:
+    async def _nobody(self, work: Work, view: View, progress: Progress, auction: Auction) -> tuple[Work, float]:
         fruitless = progress.fruitless_rounds + 1
-        wait = self._wait_seconds(fruitless)
+        wait = self._wait_seconds(work, fruitless, self._cap_seconds(work, view))
         sentence = _why_nobody(auction)
         if progress.excluded:
             # Nobody else wants it: those who failed may try again.
@@ -134,7 +140,7 @@ class AuctionStep:
 
     async def _wait_for_registry(self, work: Work, error: MeshError) -> tuple[Work, float]:
         fruitless = work.progress.fruitless_rounds + 1
-        wait = self._wait_seconds(fruitless)
+        wait = self._wait_seconds(work, fruitless, self._retry_cap_seconds)
         log.warning("auction_not_held", reason=ErrorReason.Name(error.reason), message=error.message)
         progress = replace(work.progress, fruitless_rounds=fruitless)
         if work.row.reason == error.reason:
@@ -150,9 +156,16 @@ class AuctionStep:
         detail = RetryDetail(attempt=fruitless, next_attempt_time=at)
         return await self._journal.write(work, entries=[Entry(step, detail=detail)], progress=progress), wait
 
-    def _wait_seconds(self, fruitless: int) -> float:
-        drawn = full_jitter(fruitless, self._retry_base_seconds, self._retry_cap_seconds, self._random)
-        return max(drawn, _LEAST_WAIT_SECONDS)
+    def _cap_seconds(self, work: Work, view: View) -> float:
+        """An order that is opened has its user's funds locked, and is offered as often as a new one."""
+        if view.proven.opened > Depth.ABSENT:
+            return self._retry_cap_seconds
+        age = self._clock() - work.row.created_at.timestamp()
+        return auction_cap_seconds(age, self._retry_cap_seconds, self._longest_seconds)
+
+    def _wait_seconds(self, work: Work, fruitless: int, cap_seconds: float) -> float:
+        drawn = full_jitter(fruitless, self._retry_base_seconds, cap_seconds, self._random)
+        return until_next(max(drawn, _LEAST_WAIT_SECONDS), self._clock(), (work.order.fill_deadline,))
 
 
 def _quotes(auction: Auction) -> int:

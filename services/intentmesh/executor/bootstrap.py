@@ -104,6 +104,7 @@ async def assemble(settings: ExecutorSettings, network: NetworkConfig) -> AsyncI
                 random,
                 retry_base_seconds=settings.auction_retry_base_seconds,
                 retry_cap_seconds=settings.auction_retry_cap_seconds,
+                longest_seconds=settings.reconcile_seconds,
             ),
             award=AwardStep(
                 gatherer,

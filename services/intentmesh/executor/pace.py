@@ -23,6 +23,14 @@ def displaced_seconds(age_seconds: float, poll_seconds: float, longest_seconds: 
     return max(poll_seconds, min(max(age_seconds * _SHARE_OF_AGE, _LONGEST_LIVE_SECONDS), longest_seconds))
 
 
+def auction_cap_seconds(age_seconds: float, cap_seconds: float, longest_seconds: float) -> float:
+    """How long an order that nobody wanted so far waits for its next auction at most; `age_seconds`: since its accept.
+
+    Orders that stand for hours without a taker would otherwise keep the executor and all solvers as busy as new ones.
+    """
+    return max(cap_seconds, min(age_seconds * _SHARE_OF_AGE, longest_seconds))
+
+
 def until_next(seconds: float, now: float, moments: Iterable[float]) -> float:
     """So many seconds, or less where one of the moments (Unix seconds) lies before their end: something is due then."""
     return min([seconds, *(moment - now + _AFTERWARDS_SECONDS for moment in moments if moment > now)])

@@ -39,6 +39,7 @@ class ExecutorSettings(ServiceSettings):
 
     auction_timeout_seconds: float = Field(10.0, gt=0)
     auction_retry_base_seconds: float = Field(1.0, gt=0)
+    # Of an order that nobody wants; grows with its age, up to `reconcile_seconds`.
     auction_retry_cap_seconds: float = Field(15.0, gt=0)
     # Nothing new is begun when less than this is left before the fill deadline.
     least_seconds: float = Field(2.0, ge=0)

@@ -1,6 +1,6 @@
 import pytest
 from intentmesh.domain.lifecycle import accepted
-from intentmesh.executor.pace import displaced_seconds, rest_seconds, until_next
+from intentmesh.executor.pace import auction_cap_seconds, displaced_seconds, rest_seconds, until_next
 
 NOW = 1_000.0
 
@@ -15,6 +15,17 @@ def test_displaced__the_older_the_last_event__is_the_longer_up_to_the_longest_be
     age: float, seconds: float
 ) -> None:
     assert displaced_seconds(age, 0.5, 60.0) == seconds
+
+
+@pytest.mark.parametrize(("age", "seconds"), [(0.0, 15.0), (120.0, 15.0), (240.0, 30.0), (10_000.0, 60.0)])
+def test_auction_cap__the_longer_nobody_wants_the_order__is_the_longer_up_to_the_longest(
+    age: float, seconds: float
+) -> None:
+    assert auction_cap_seconds(age, 15.0, 60.0) == seconds
+
+
+def test_auction_cap__longest_is_less_than_the_cap__stays_the_cap() -> None:
+    assert auction_cap_seconds(10_000.0, 15.0, 5.0) == 15.0
 
 
 def test_until_next__a_moment_comes_before_the_end__ends_right_after_it() -> None:
