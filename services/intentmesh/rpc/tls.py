@@ -25,6 +25,8 @@ class CertificateFiles:
         self._certificate = certificate
         self._client_authority = client_authority
         self._seen: _Stamp | None = None
+        # What was wrong with the files last, as it was told; a handshake is no news.
+        self._told = ""
 
     def credentials(self) -> grpc.ServerCredentials:
         """For `add_secure_port`: nobody gets through the handshake without a certificate that the authority has signed.
@@ -43,13 +45,15 @@ class CertificateFiles:
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
         """Asked before every handshake, on a thread of gRPC. None: as before."""
         try:
-            if self._stamp() == self._seen:
-                return None
-            renewed = self._read()
+            renewed = None if self._stamp() == self._seen else self._read()
         except OSError as error:
-            log.warning("certificate_not_renewed", error=repr(error))
+            if self._told != (told := repr(error)):
+                log.warning("certificate_not_renewed", error=told)
+            self._told = told
             return None
-        log.info("certificate_renewed", certificate=str(self._certificate))
+        self._told = ""
+        if renewed is not None:
+            log.info("certificate_renewed", certificate=str(self._certificate))
         return renewed
 
     def _read(self) -> grpc.ServerCertificateConfiguration:

@@ -12,6 +12,7 @@ from intentmesh.rpc.server import Running
 from intentmesh.rpc.settings import ServiceSettings as Settings
 from intentmesh.rpc.settings import SettingsError, load_settings
 from intentmesh.v1.status_service_pb2_grpc import StatusServiceStub
+from structlog.testing import capture_logs
 
 from tests.integration.rpc.serving import status_server
 from tests.integration.rpc.test_callers import ASK, OPERATOR, TOKEN, TOKEN_HEADER, Mirror
@@ -146,3 +147,26 @@ async def test_settings__file_that_is_not_there__is_named(tmp_path: Path) -> Non
     with pytest.raises(SettingsError, match=r"gone\.pem"):
         async with status_server(Mirror(), **(_files(tmp_path) | {"tls_key": tmp_path / "gone.pem"})):
             pass
+
+
+async def test_files__broken__are_told_of_once_until_they_change(tmp_path: Path) -> None:
+    ours = _named("service:shop")
+    async with status_server(Mirror(), **_files(tmp_path)) as running:
+        with capture_logs() as logs:
+            (tmp_path / "key.pem").write_bytes(b"")
+            for _ in range(3):
+                await _seen_by(running, ours)
+            (tmp_path / "key.pem").unlink()
+            for _ in range(3):
+                await _seen_by(running, ours)
+            _write(tmp_path, MESH)
+            await _seen_by(running, ours)
+            (tmp_path / "key.pem").write_bytes(b"")
+            await _seen_by(running, ours)
+    told = [line["event"] for line in logs if line["event"].startswith("certificate_")]
+    assert told == [
+        "certificate_not_renewed",
+        "certificate_not_renewed",
+        "certificate_renewed",
+        "certificate_not_renewed",
+    ]
