@@ -78,6 +78,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
     async def SubmitIntents(
         self, request_iterator: AsyncIterator[pb.SubmitIntentsRequest], context: Context
     ) -> AsyncIterator[pb.SubmitIntentsResponse]:
+        self.turns.begun()
         submissions = Submissions(self._admission, self._limiter, self._validator, self.turns, _caller(context))
         try:
             async with aclosing(submissions.answers(request_iterator)) as messages:

@@ -44,6 +44,10 @@ class Turns:
             self._calls -= 1
             self._last_call_at = self._clock()
 
+    def begun(self) -> None:
+        """A stream was taken up. Where one is begun others are likely to wait, each of them for a turn of the loop."""
+        self._last_call_at = self._clock()
+
     async def take(self, wanted: int) -> int:
         """Waits for a turn, and returns how many of the orders `wanted` may be worked on in it, one at least.
 

@@ -78,6 +78,15 @@ async def test_turns__a_call_is_served__are_short_until_it_has_been_quiet() -> N
     assert await turns.take(64) == 8
 
 
+async def test_turns__a_stream_has_begun__are_short_until_no_other_one_begins() -> None:
+    clock = _Clock()
+    turns = Turns(short=2, long=8, clock=clock)
+    turns.begun()
+    assert await turns.take(64) == 2
+    clock.now += 1.1 * QUIET_SECONDS
+    assert await turns.take(64) == 8
+
+
 async def test_turns__a_call_comes_while_streams_wait__those_have_short_turns_too() -> None:
     turns = Turns(short=2, long=8)
     streams = [asyncio.create_task(turns.take(64)) for _ in range(3)]
