@@ -10,6 +10,7 @@ from intentmesh.chain.permit2 import Permit2
 from intentmesh.chain.tokens import Token
 from intentmesh.domain.types import Address, format_address, format_intent_id, to_bytes32
 from intentmesh.embedded.probes import json_rpc
+from intentmesh.intake.open_orders import FRESH_SECONDS
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.event_pb2 import IntentEvent
 from intentmesh.v1.intake_service_pb2 import (
@@ -486,6 +487,36 @@ async def test_submit_intent__contract_wallet__decides_what_is_its_signature(
         error = await refused(intake.stub.SubmitIntent(request))
         assert violations_of(error) == {("INVALID_EIP1271_SIGNATURE", "signature")}
         assert await intake.is_empty()
+
+
+async def test_submit_intent__wallet_deployed_after_a_refusal__decides_from_then_on(
+    intake: Intake, chains: LocalChains, chain_clients: ChainClients
+) -> None:
+    alpha = intake.network.chains[0]
+    wallet = Address(b"\xcc" * 20)
+    request = erc3009_request(intake.network, make_order(alpha, user=wallet), key=OTHER_KEY)
+    assert reason_of(await refused(intake.stub.SubmitIntent(request))) == "WRONG_OWNER"
+    code = "0x631626ba7e60e01b60005260206000f3"
+    await json_rpc(chains.alpha.port, "anvil_setCode", format_address(wallet), code)
+    usdc = alpha.tokens["USDC"].address
+    await send(chains.alpha, usdc, Token(chain_clients.of(alpha.chain_id), usdc).encode_mint(wallet, 10**9))
+    await asyncio.sleep(FRESH_SECONDS)
+    assert (await intake.stub.SubmitIntent(request)).created
+
+
+async def test_submit_intent__account_whose_code_is_gone__is_decided_by_its_key_again(
+    intake: Intake, chains: LocalChains
+) -> None:
+    order = make_order(intake.network.chains[0])
+    # Code that confirms nothing, as of a delegation (EIP-7702) that the user takes back.
+    await json_rpc(chains.alpha.port, "anvil_setCode", format_address(USER), "0xfe")
+    try:
+        error = await refused(intake.stub.SubmitIntent(permit2_request(intake.network, order)))
+    finally:
+        await json_rpc(chains.alpha.port, "anvil_setCode", format_address(USER), "0x")
+    assert violations_of(error) == {("INVALID_EIP1271_SIGNATURE", "signature")}
+    await asyncio.sleep(FRESH_SECONDS)
+    assert (await intake.stub.SubmitIntent(permit2_request(intake.network, order))).created
 
 
 @pytest.mark.parametrize("code", ["0xfe", "0x0c", "0x01", "0x5b600056", "0x600356"])

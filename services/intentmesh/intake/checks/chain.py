@@ -20,7 +20,7 @@ from intentmesh.chain.tokens import Token
 from intentmesh.domain.order import abi_bytes, word
 from intentmesh.domain.types import Address, ChainId, IntentId, format_address
 from intentmesh.intake.candidate import Admissible, Funds
-from intentmesh.intake.checks.security import signatures_of, signed_digests
+from intentmesh.intake.checks.security import check_signature, signatures_of, signed_digests
 from intentmesh.intake.findings import Finding
 from intentmesh.intake.metrics import CACHE_READS
 from intentmesh.intake.open_orders import FRESH_SECONDS, UserOrders
@@ -45,7 +45,8 @@ class ChainCheckSettings:
     # Balances, allowances and spent Permit2 nonces. A refusal is never told from the cache, and what changes after the
     # check is looked at again before an award.
     funds_cache: float = 10.0
-    # Whether an account has code: changes once in its life, if ever.
+    # Whether an account has code, which seldom changes. No refusal is told from this either: a wallet may have been
+    # deployed a moment ago.
     code_cache: float = 60.0
 
 
@@ -63,19 +64,17 @@ class ChainChecks:
         self._wallet_turns: defaultdict[ChainId, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(WALLETS_AT_A_TIME)
         )
-        # Of accounts seen before, for the time when the chain does not answer.
-        self._last_known: dict[tuple[ChainId, Address], bool] = {}
 
     async def is_contract(self, chain_id: ChainId, account: Address) -> bool:
-        """Whether the account has code; then it, not its key, decides what is its signature."""
+        """Whether the account has code; then it, not its key, decides what is its signature.
+
+        Only a yes comes from memory, and the wallet is asked next: who asks this refuses on a no. That costs a question
+        for each account without code in FRESH_SECONDS, however many signatures are brought for it.
+        """
+        if self._contracts.peek((chain_id, account)):
+            return True
         client = self._clients.of(chain_id)
-        try:
-            return await self._bounded(client, lambda: self._is_contract(client, account))
-        except ChainUnavailable:
-            known = self._last_known.get((chain_id, account))
-            if known is None:
-                raise
-            return known
+        return await self._bounded(client, lambda: self._is_contract(client, account, max_age=FRESH_SECONDS))
 
     async def wallet_agrees(self, chain_id: ChainId, account: Address, digest: bytes, signature: bytes) -> bool:
         """Whether the contract wallet says (ERC-1271) that this is its signature."""
@@ -212,20 +211,20 @@ class ChainChecks:
 
     async def _wallet_still_signs(self, client: ChainClient, admissible: Admissible) -> list[Finding]:
         # An account with code is asked by Permit2 and by tokens even if its key has signed (EIP-7702).
-        if not await self._is_contract(client, admissible.order.user):
+        user = admissible.order.user
+        if not await self._is_contract(client, user):
             return []
-        return await self.check_wallet_signature(admissible)
+        findings = await self.check_wallet_signature(admissible)
+        if findings and not await self._is_contract(client, user, max_age=FRESH_SECONDS):
+            # Its code is gone since it was looked at, and its key decides again.
+            return check_signature(admissible)
+        return findings
 
-    async def _is_contract(self, client: ChainClient, account: Address) -> bool:
+    async def _is_contract(self, client: ChainClient, account: Address, max_age: float = math.inf) -> bool:
         async def load() -> bool:
-            found = bool(await client.code(account))
-            self._last_known.pop((client.chain_id, account), None)
-            self._last_known[client.chain_id, account] = found
-            while len(self._last_known) > _CACHE_ENTRIES:
-                del self._last_known[next(iter(self._last_known))]
-            return found
+            return bool(await client.code(account))
 
-        return await self._contracts.get((client.chain_id, account), load)
+        return await self._contracts.get((client.chain_id, account), load, max_age)
 
     async def _bounded(self, client: ChainClient, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         try:
