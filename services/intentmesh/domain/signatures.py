@@ -77,8 +77,8 @@ def recover(digest: bytes, signature: bytes) -> Address:
     return _address(key)
 
 
-def decode_order_signature(signature: bytes) -> Permit2Signature | Erc3009Signatures:
-    """Reads an order's signature by its form. Raises InvalidSignature."""
+def decode_order_signature(signature: bytes, inputs: int) -> Permit2Signature | Erc3009Signatures:
+    """Reads the signature of an order with that many inputs, by its form. Raises InvalidSignature."""
     if not signature:
         raise InvalidSignature("The order's signature is empty.")
     form, payload = signature[0], signature[1:]
@@ -90,9 +90,9 @@ def decode_order_signature(signature: bytes) -> Permit2Signature | Erc3009Signat
         raise InvalidSignature(
             f"Order signatures of form 0x{form:02x} are not served; 0x00 (Permit2) and 0x01 (ERC-3009) are."
         )
-    if _is_encoded_array(payload):
-        return Erc3009Signatures(_decode_array(payload))
-    return Erc3009Signatures((payload,))
+    if inputs == 1 and not _is_array_of_one(payload):
+        return Erc3009Signatures((payload,))
+    return Erc3009Signatures(_decode_array(payload))
 
 
 def encode_permit2_signature(signature: bytes) -> bytes:
@@ -101,8 +101,11 @@ def encode_permit2_signature(signature: bytes) -> bytes:
 
 
 def encode_erc3009_signatures(signatures: Sequence[bytes]) -> bytes:
-    """The order signature for `openFor`: bare for one input, `abi.encode(bytes[])` for several."""
-    if len(signatures) == 1:
+    """The order signature for `openFor`: `abi.encode(bytes[])`, or bare for one input.
+
+    One that would be taken for an array is put into one.
+    """
+    if len(signatures) == 1 and not _is_array_of_one(signatures[0]):
         return bytes([_ERC3009_FORM]) + signatures[0]
     return bytes([_ERC3009_FORM]) + _encode_array(signatures)
 
@@ -123,13 +126,16 @@ def _address(key: PublicKey) -> Address:
     return Address(keccak(key.format(compressed=False)[1:])[12:])
 
 
-def _is_encoded_array(payload: bytes) -> bool:
-    # As a bare signature this would have an r of 32, for which nobody knows a key.
-    return len(payload) >= 4 * 32 and payload[:32] == word(32)
+def _is_array_of_one(payload: bytes) -> bool:
+    """As `_isEncodedArray` of the settler's InputCollector, which it has to agree with."""
+    # A key's bare signature has no such r and s. A wallet's may begin with 32, as every structure with bytes does.
+    return len(payload) >= 4 * 32 and payload[:64] == word(32) + word(1)
 
 
 def _decode_array(payload: bytes) -> tuple[bytes, ...]:
     """Only the one canonical encoding is accepted, so that two byte strings never carry the same signatures."""
+    if payload[:32] != word(32):
+        raise InvalidSignature("An order of several inputs carries a list of signatures, abi.encode(bytes[]).")
     count = int.from_bytes(payload[32:64], "big")
     if not 0 < count <= _MAX_SIGNATURES:
         raise InvalidSignature(f"An order carries 1 to {_MAX_SIGNATURES} signatures.")

@@ -8,6 +8,7 @@ from intentmesh.chain.client import ChainClients
 from intentmesh.chain.config import NetworkConfig
 from intentmesh.chain.permit2 import Permit2
 from intentmesh.chain.tokens import Token
+from intentmesh.domain.order import abi_bytes, word
 from intentmesh.domain.types import Address, format_address, format_intent_id, to_bytes32
 from intentmesh.embedded.probes import json_rpc
 from intentmesh.intake.open_orders import FRESH_SECONDS
@@ -487,6 +488,21 @@ async def test_submit_intent__contract_wallet__decides_what_is_its_signature(
         error = await refused(intake.stub.SubmitIntent(request))
         assert violations_of(error) == {("INVALID_EIP1271_SIGNATURE", "signature")}
         assert await intake.is_empty()
+
+
+async def test_submit_intent__wallet_signature_that_names_its_owner__is_no_array(
+    intake: Intake, chain_clients: ChainClients, chains: LocalChains
+) -> None:
+    alpha = intake.network.chains[0]
+    wallet = Address(b"\xcd" * 20)
+    code = "0x631626ba7e60e01b60005260206000f3"
+    await json_rpc(chains.alpha.port, "anvil_setCode", format_address(wallet), code)
+    usdc = alpha.tokens["USDC"].address
+    await send(chains.alpha, usdc, Token(chain_clients.of(alpha.chain_id), usdc).encode_mint(wallet, 10**9))
+    # abi.encode of a structure (number of the owner, signature): begins with 32, as an array does.
+    wrapped = word(32) + word(0) + word(64) + abi_bytes(bytes(65))
+    request = permit2_request(intake.network, make_order(alpha, user=wallet), signature=b"\x01" + wrapped)
+    assert (await intake.stub.SubmitIntent(request)).created
 
 
 async def test_submit_intent__wallet_deployed_after_a_refusal__decides_from_then_on(

@@ -78,7 +78,7 @@ def test_recover__r_that_is_no_point__is_refused():
 
 
 def test_decode_order_signature__permit2__comes_back():
-    assert decode_order_signature(encode_permit2_signature(b"\x01" * 65)) == Permit2Signature(b"\x01" * 65)
+    assert decode_order_signature(encode_permit2_signature(b"\x01" * 65), 1) == Permit2Signature(b"\x01" * 65)
 
 
 def test_encode_erc3009_signatures__one__stands_bare():
@@ -89,25 +89,53 @@ def test_encode_erc3009_signatures__one__stands_bare():
 def test_encode_erc3009_signatures__several__are_an_abi_array_and_come_back(signatures):
     encoded = encode_erc3009_signatures(signatures)
     assert encoded == b"\x01" + encode(["bytes[]"], [signatures])
-    assert decode_order_signature(encoded) == Erc3009Signatures(tuple(signatures))
+    assert decode_order_signature(encoded, len(signatures)) == Erc3009Signatures(tuple(signatures))
 
 
 def test_decode_order_signature__array_of_one__is_read():
     encoded = b"\x01" + encode(["bytes[]"], [[b"\x02" * 65]])
-    assert decode_order_signature(encoded) == Erc3009Signatures((b"\x02" * 65,))
+    assert decode_order_signature(encoded, 1) == Erc3009Signatures((b"\x02" * 65,))
+
+
+@pytest.mark.parametrize("owner", [0, 2, 3, 2**256 - 1])
+def test_decode_order_signature__wallets_own_structure__stands_bare(owner: int) -> None:
+    # A structure with bytes in it begins with 32, as an array does; only a 1 behind that makes it one to the settler.
+    wrapped = encode(["(uint256,bytes)"], [(owner, b"\x02" * 65)])
+    assert decode_order_signature(b"\x01" + wrapped, 1) == Erc3009Signatures((wrapped,))
+    assert encode_erc3009_signatures([wrapped]) == b"\x01" + wrapped
+
+
+def test_decode_order_signature__wallets_own_structure_with_a_one__is_taken_for_an_array() -> None:
+    wrapped = encode(["(uint256,bytes)"], [(1, b"\x02" * 65)])
+    with pytest.raises(InvalidSignature):
+        decode_order_signature(b"\x01" + wrapped, 1)
+    encoded = encode_erc3009_signatures([wrapped])
+    assert encoded == b"\x01" + encode(["bytes[]"], [[wrapped]])
+    assert decode_order_signature(encoded, 1) == Erc3009Signatures((wrapped,))
+
+
+@pytest.mark.parametrize("size", [65, 127, 128])
+def test_decode_order_signature__bare_for_several_inputs__is_refused(size: int) -> None:
+    with pytest.raises(InvalidSignature, match="list of signatures"):
+        decode_order_signature(b"\x01" + bytes(size), 2)
+
+
+def test_decode_order_signature__too_short_for_an_array__stands_bare() -> None:
+    payload = (encode(["uint256", "uint256"], [32, 1]) + bytes(64))[:127]
+    assert decode_order_signature(b"\x01" + payload, 1) == Erc3009Signatures((payload,))
 
 
 @pytest.mark.parametrize("signature", [b"", b"\x00", b"\x01", b"\xff", b"\xff" + bytes(65), b"\x02" + bytes(65)])
 def test_decode_order_signature__unserved_form__is_refused(signature: bytes) -> None:
     with pytest.raises(InvalidSignature):
-        decode_order_signature(signature)
+        decode_order_signature(signature, 1)
 
 
-@given(st.binary(max_size=300))
-def test_decode_order_signature__any_array_like_bytes__are_read_canonically_or_refused(tail):
+@given(st.binary(max_size=300), st.integers(1, 3))
+def test_decode_order_signature__any_array_like_bytes__are_read_canonically_or_refused(tail, inputs):
     data = b"\x01" + (32).to_bytes(32, "big") + tail
     try:
-        decoded = decode_order_signature(data)
+        decoded = decode_order_signature(data, inputs)
     except InvalidSignature:
         return
     assert isinstance(decoded, Erc3009Signatures)
@@ -116,6 +144,6 @@ def test_decode_order_signature__any_array_like_bytes__are_read_canonically_or_r
 def test_decode_order_signature__array_with_trailing_bytes__is_refused():
     encoded = b"\x01" + encode(["bytes[]"], [[b"\x02" * 65, b"\x03" * 65]])
     with pytest.raises(InvalidSignature, match="canonically"):
-        decode_order_signature(encoded + bytes(32))
+        decode_order_signature(encoded + bytes(32), 2)
     with pytest.raises(InvalidSignature, match="cut short"):
-        decode_order_signature(encoded[:-60])
+        decode_order_signature(encoded[:-60], 2)

@@ -298,8 +298,9 @@ def test_signature__not_canonical__is_refused(signature: bytes) -> None:
 def test_signature__fewer_than_inputs__is_refused():
     order = make_order(ALPHA)
     single = erc3009_request(NETWORK, order).signature
-    two = replace(order, inputs=order.inputs * 2)
-    request = permit2_request(NETWORK, two, signature=single)
+    two, three = (replace(order, inputs=order.inputs * count) for count in (2, 3))
+    assert _candidate(permit2_request(NETWORK, two, signature=single)).signature is None
+    request = permit2_request(NETWORK, three, signature=erc3009_request(NETWORK, two).signature)
     assert _told(check_signature(_admissible(request))) == [("INVALID_SIGNATURE", "signature")]
 
 

@@ -32,7 +32,7 @@ class StructureCheck:
         except InvalidOrder as error:
             return [*map(_finding, error.violations), *form] if request.HasField("order") else list(form)
         origin = find_origin(self._network, order)
-        signature, fault = _read_signature(request.signature)
+        signature, fault = _read_signature(request.signature, len(order.inputs))
         return Candidate(
             order=order,
             declared_type=request.type,
@@ -72,9 +72,9 @@ def _is_plain(request: SubmitIntentRequest) -> bool:
     )
 
 
-def _read_signature(raw: bytes) -> tuple[OrderSignature | None, str]:
+def _read_signature(raw: bytes, inputs: int) -> tuple[OrderSignature | None, str]:
     try:
-        return decode_order_signature(raw), ""
+        return decode_order_signature(raw, inputs), ""
     except InvalidSignature as error:
         return None, error.message
 
