@@ -94,6 +94,17 @@ class Acceptor:
                     raise refusal([request_id_reused()])
         return stored
 
+    async def find_as_signed(
+        self, admissible: Admissible, caller: Caller, request: SubmitIntentRequest
+    ) -> Acceptance | None:
+        """`find_again`, of an intent that is stored with this very signature; any other is nobody's key to it."""
+        with reaching_the_store():
+            async with self._pool.acquire() as conn:
+                row = await intents.get_intent(conn, admissible.intent_id)
+        if row is None or row.signature != admissible.raw_signature:
+            return None
+        return await self.find_again(admissible, caller, request)
+
     async def conflicts(self, admissible: Admissible) -> list[Finding]:
         """DUPLICATE_NONCE, as of now; the writer decides."""
         holder = await self._nonce_holder(admissible)

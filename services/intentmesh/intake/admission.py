@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from intentmesh.chain.errors import ChainUnavailable
 from intentmesh.domain.errors import MeshError, Unavailable
 from intentmesh.domain.types import IntentId
 from intentmesh.intake.accept import Acceptor
@@ -24,6 +25,8 @@ from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
 
 _FIND_WHILE_OFF_SECONDS = 1.0
+# Why the signature of a contract wallet is refused, or cannot be judged.
+_OF_WALLETS = (ErrorReason.ERROR_REASON_INVALID_EIP1271_SIGNATURE, ErrorReason.ERROR_REASON_CHAIN_UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +142,22 @@ class Admission:
         admissible = assessment.admissible
         if admissible is None:
             raise refusal(assessment.early)
-        signature = await self._pipeline.settle_signature(admissible, assessment.signature)
-        faults = [*assessment.timing, *signature, *assessment.security]
-        if signature or may_not_ask(assessment.security):
-            raise refusal(faults)
+        if may_not_ask(assessment.security):
+            signature = await self._pipeline.settle_signature(admissible, assessment.signature)
+            raise refusal([*assessment.timing, *signature, *assessment.security])
+        try:
+            signature = await self._pipeline.settle_signature(admissible, assessment.signature)
+            faults = [*assessment.timing, *signature, *assessment.security]
+            if signature:
+                raise refusal(faults)
+        except MeshError as error:
+            # A wallet may have agreed when it was asked first, and say no or nothing now.
+            if error.reason not in _OF_WALLETS:
+                raise
+            stored = await self._acceptor.find_as_signed(admissible, caller, assessment.request)
+            if stored is None:
+                raise
+            return stored
         if off := self._pipeline.switched_off():
             return await self._found_while_off(assessment, admissible, caller, refusal(off))
         try:
@@ -186,13 +201,21 @@ class Admission:
         # What the user has open is nobody's business who has neither an order of theirs nor a right to look.
         may_see = is_entitled or self._pipeline.may_see(admissible, caller.principal)
         open_orders = await self._open_orders.read(admissible.order.user) if may_see else nothing_open()
-        late = [
+        found = [
+            *assessment.timing,
+            *security,
             *self._pipeline.business(admissible, open_orders),
             *(await self._acceptor.conflicts(admissible) if may_see else ()),
             *reused,
-            *await self._pipeline.chain(admissible, open_orders),
         ]
-        return Verdict([*assessment.timing, *security, *late], admissible.intent_id)
+        try:
+            # A wallet that was asked for the signature already says the same there.
+            found += [late for late in await self._pipeline.chain(admissible, open_orders) if late not in signature]
+        except ChainUnavailable:
+            # `submit` would not have got as far.
+            if not found:
+                raise
+        return Verdict(found, admissible.intent_id)
 
     async def _found_while_off(
         self, assessment: Assessment, admissible: Admissible, caller: Caller, off: MeshError

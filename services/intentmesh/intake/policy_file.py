@@ -139,8 +139,10 @@ class PolicyFile:
         self.terms = base
         if path is not None:
             content = _content(path)
-            self.terms = read_terms(content, base, network)
+            model, self.terms = _read(content, base, network)
             self._version = _version(content)
+            # What changed while nobody looked is told as well, against the settings.
+            self._tell("policy_read", path, model, base)
         apply(self.terms)
 
     def policy(self) -> Policy:
@@ -175,13 +177,16 @@ class PolicyFile:
         self._version, self._refused = version, None
         self._apply(terms)
         POLICY_CHANGES.labels("applied").inc()
+        self._tell("policy_changed", self._path, model, before)
+
+    def _tell(self, event: str, path: Path, model: PolicyModel, before: Terms) -> None:
         log.warning(
-            "policy_changed",
-            file=str(self._path),
-            file_owner=_owner(self._path),
+            event,
+            file=str(path),
+            file_owner=_owner(path),
             changed_by=model.changed_by,
-            sha256=version,
-            changes=changes(before, terms),
+            sha256=self._version,
+            changes=changes(before, self.terms),
         )
 
     def _refuse(self, version: str, error: InvalidPolicyError) -> None:

@@ -6,6 +6,7 @@ signed the certificate which the caller shows.
 """
 
 import hmac
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ _COMMON_NAME = "x509_common_name"
 
 # Texts of peers, hops and principals that are kept, since most calls come by connections and from callers seen before.
 _KEPT = 4_096
-# With brackets and a zone.
+# With brackets, a zone and a port.
 _LONGEST_ADDRESS = 128
+_HOP = re.compile(r"\[(?P<bracketed>[^\]]+)\](?::\d{1,5})?|(?P<plain>[^:]+)(?::\d{1,5})?|(?P<colons>.+)")
 
 Metadata = Iterable[tuple[str, str | bytes]]
 Authentication = Mapping[str, Iterable[bytes]]
@@ -164,8 +166,12 @@ def _parse_hop(text: str) -> IPv4Address | IPv6Address | None:
 
 @lru_cache(_KEPT)
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    # Some proxies write the port as well.
+    form = _HOP.fullmatch(text)
+    if form is None:
+        return None
     try:
-        address = ip_address(text.strip("[]").partition("%")[0])
+        address = ip_address((form["bracketed"] or form["plain"] or form["colons"]).partition("%")[0])
     except ValueError:
         return None
     # A dual-stack socket shows IPv4 callers as ::ffff:a.b.c.d; limits and lists must see one address, not two.

@@ -1,6 +1,7 @@
 """SubmitIntent: what is accepted is stored once and whole; what is refused says why and leaves nothing behind."""
 
 import asyncio
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -458,6 +459,19 @@ async def test_submit_intent__chain_away__is_unavailable_and_stores_nothing(
         assert await intake.is_empty()
 
 
+async def test_validate_intent__chain_away__tells_what_was_found_without_it(
+    start_intake: StartIntake, network: NetworkConfig
+) -> None:
+    alpha, beta = network.chains
+    away = NetworkConfig(chains=(alpha.model_copy(update={"rpc_urls": ("http://127.0.0.1:9",)}), beta))
+    async with start_intake(away) as intake:
+        past = replace(make_order(alpha), fill_deadline=1)
+        answer = await intake.stub.ValidateIntent(ValidateIntentRequest(intent=permit2_request(network, past)))
+        assert ErrorReason.ERROR_REASON_INSUFFICIENT_VALID_TO in {one.reason for one in answer.violations}
+        good = ValidateIntentRequest(intent=permit2_request(network, make_order(alpha)))
+        assert reason_of(await refused(intake.stub.ValidateIntent(good))) == "CHAIN_UNAVAILABLE"
+
+
 async def test_submit_intent__nonce_used_on_chain__is_refused(
     intake: Intake, chain_clients: ChainClients, chains: LocalChains
 ) -> None:
@@ -488,6 +502,30 @@ async def test_submit_intent__contract_wallet__decides_what_is_its_signature(
         error = await refused(intake.stub.SubmitIntent(request))
         assert violations_of(error) == {("INVALID_EIP1271_SIGNATURE", "signature")}
         assert await intake.is_empty()
+
+
+async def test_submit_intent__wallet_says_no_to_what_is_stored__is_that_intent_by_the_same_signature_only(
+    intake: Intake, chain_clients: ChainClients, chains: LocalChains
+) -> None:
+    alpha = intake.network.chains[0]
+    wallet = Address(b"\xce" * 20)
+    says = "0x63{}60e01b60005260206000f3"
+    await json_rpc(chains.alpha.port, "anvil_setCode", format_address(wallet), says.format("1626ba7e"))
+    usdc = alpha.tokens["USDC"].address
+    await send(chains.alpha, usdc, Token(chain_clients.of(alpha.chain_id), usdc).encode_mint(wallet, 10**9))
+    request = erc3009_request(intake.network, make_order(alpha, user=wallet), key=OTHER_KEY)
+    stored = await intake.stub.SubmitIntent(request)
+
+    await json_rpc(chains.alpha.port, "anvil_setCode", format_address(wallet), says.format("ffffffff"))
+    again = await intake.stub.SubmitIntent(request)
+    assert (again.intent_id, again.created) == (stored.intent_id, False)
+    validated = await intake.stub.ValidateIntent(ValidateIntentRequest(intent=request))
+    assert [one.reason for one in validated.violations] == [ErrorReason.ERROR_REASON_INVALID_EIP1271_SIGNATURE]
+    guess = SubmitIntentRequest()
+    guess.CopyFrom(request)
+    guess.signature = b"\x01" + bytes(65)
+    error = await refused(intake.stub.SubmitIntent(guess))
+    assert violations_of(error) == {("INVALID_EIP1271_SIGNATURE", "signature")}
 
 
 async def test_submit_intent__wallet_signature_that_names_its_owner__is_no_array(

@@ -63,6 +63,11 @@ async def test_forwarded_header__from_a_stranger__changes_nothing(forwarded: str
         ("203.0.113.9, nonsense", "127.0.0.1"),
         ("::ffff:203.0.113.9", "203.0.113.9"),
         ("2001:db8::1", "2001:db8::1"),
+        ("203.0.113.9:4711", "203.0.113.9"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("203.0.113.9:4711, 10.1.2.3:80", "203.0.113.9"),
+        ("203.0.113.9:nonsense", "127.0.0.1"),
+        ("[2001:db8::1]nonsense", "127.0.0.1"),
     ],
 )
 async def test_forwarded_header__from_a_trusted_proxy__gives_the_first_untrusted_hop(

@@ -81,6 +81,16 @@ def test_policy_file__changed__is_taken_over_with_a_line_of_what_changed(tmp_pat
     }
 
 
+def test_policy_file__read_at_start__leaves_a_line_of_what_it_changes(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'changed_by = "alice"\nintake_enabled = false')
+    with capture_logs() as logs:
+        PolicyFile(BASE, NETWORK, path)
+    (line,) = logs
+    assert (line["event"], line["changed_by"]) == ("policy_read", "alice")
+    assert line["changes"] == {"intake_enabled": {"before": "True", "after": "False"}}
+    assert line["sha256"]
+
+
 @pytest.mark.parametrize("text", ["nonsense", None])
 def test_policy_file__broken_or_gone_while_running__changes_nothing_and_says_so_once(
     tmp_path: Path, text: str | None
