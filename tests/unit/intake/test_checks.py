@@ -1,18 +1,22 @@
 """Every rule that is checked in memory: an order that breaks it, told by reason and field, beside orders that pass."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from intentmesh.domain.context import ContextKind, OrderContext
 from intentmesh.domain.order import Order, OrderInput, output_hash
 from intentmesh.domain.types import UINT256_MAX, Address, Bytes32, ChainId, to_bytes32
 from intentmesh.intake.candidate import Admissible, Candidate
+from intentmesh.intake.checks.business import check_business
+from intentmesh.intake.checks.chain import ChainChecks, ChainCheckSettings
 from intentmesh.intake.checks.security import check_security, check_signature
 from intentmesh.intake.checks.shape import check_shape
 from intentmesh.intake.checks.structure import StructureCheck
 from intentmesh.intake.checks.timing import check_timing, settlement_seconds
 from intentmesh.intake.findings import Finding, refusal
+from intentmesh.intake.open_orders import UserOrders
 from intentmesh.intake.policy import Policy
 from intentmesh.rpc.principals import ANONYMOUS, Principal, PrincipalKind
 from intentmesh.rpc.validation import RequestValidator
@@ -21,6 +25,7 @@ from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
 from intentmesh.v1.intent_pb2 import IntentType
 
 from tests.fixtures.orders import (
+    INPUT_AMOUNT,
     OTHER,
     OTHER_KEY,
     RECIPIENT,
@@ -319,6 +324,7 @@ def test_security__plain_order__passes():
     [
         (Policy(banned_users=frozenset((USER,))), "order.user"),
         (Policy(banned_recipients=frozenset((RECIPIENT,))), "order.outputs[0].recipient"),
+        (Policy(banned_users=frozenset((RECIPIENT,))), "order.outputs[0].recipient"),
         (Policy(banned_tokens=frozenset((ALPHA.tokens["USDC"].address,))), "order.inputs[0].token"),
         (Policy(banned_tokens=frozenset((ALPHA.tokens["WETH"].address,))), "order.outputs[0].token"),
     ],
@@ -333,12 +339,30 @@ def test_security__on_a_list__is_banned(policy: Policy, field: str) -> None:
         ("order.outputs[0].recipient", lambda o: with_output(o, recipient=Bytes32(bytes(32)))),
         ("order.outputs[0].recipient", lambda o: with_output(o, recipient=to_bytes32(ALPHA.tokens["WETH"].address))),
         ("order.outputs[0].recipient", lambda o: with_output(o, recipient=to_bytes32(ALPHA.output_settler))),
+        ("order.outputs[0].recipient", lambda o: with_output(o, recipient=to_bytes32(ALPHA.input_settler))),
+        ("order.outputs[0].recipient", lambda o: with_output(o, recipient=to_bytes32(ALPHA.oracle))),
+        ("order.outputs[0].recipient", lambda o: with_output(o, recipient=to_bytes32(ALPHA.permit2))),
         ("order.outputs[0].amount", lambda o: with_output(o, amount=UINT256_MAX)),
         ("order.inputs[0].amount", lambda o: replace(o, inputs=(replace(o.inputs[0], amount=UINT256_MAX),))),
     ],
 )
 def test_security__mistake_or_attack__is_suspicious(field: str, change: Change) -> None:
     assert _security_of(change(make_order(ALPHA))) == [("SUSPICIOUS_PATTERN", field)]
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("order.outputs[0].amount", lambda o, amount: with_output(o, amount=amount)),
+        ("order.inputs[0].amount", lambda o, amount: replace(o, inputs=(replace(o.inputs[0], amount=amount),))),
+    ],
+)
+def test_security__amount__is_suspicious_above_a_sixteenth_of_all(
+    field: str, change: Callable[[Order, int], Order]
+) -> None:
+    most = UINT256_MAX // 16
+    assert _security_of(change(make_order(ALPHA), most)) == []
+    assert _security_of(change(make_order(ALPHA), most + 1)) == [("SUSPICIOUS_PATTERN", field)]
 
 
 def test_security__known_user_with_another_ones_order__is_not_allowed():
@@ -352,6 +376,81 @@ def test_security__one_token_authorised_twice__is_refused():
     findings = check_security(_admissible(erc3009_request(NETWORK, twice)), POLICY, ANONYMOUS)
     assert _told(findings) == [("INVALID_SIGNATURE", "order.inputs")]
     assert _security_of(twice) == []
+
+
+# --- business ---
+
+
+def test_business__switched_off__is_all_that_is_told():
+    admissible, nothing_open = _admissible(permit2_request(NETWORK, make_order(ALPHA))), UserOrders(0.0, 0, {})
+    assert _told(check_business(admissible, POLICY, nothing_open)) == []
+    off = replace(POLICY, intake_enabled=False)
+    assert _told(check_business(admissible, off, nothing_open)) == [("INTAKE_DISABLED", "")]
+
+
+# --- the chain, asked and from memory ---
+
+
+@dataclass
+class _Chain:
+    """A chain with one user; stands for its client and for the clients of all chains."""
+
+    balance: int = 10**9
+    allowance: int = 10**9
+    bitmap: int = 0
+    code_of_user: bytes = b""
+    chain_id: ChainId = ALPHA.chain_id
+
+    def of(self, _: ChainId) -> "_Chain":
+        return self
+
+    async def code(self, _: Address) -> bytes:
+        return self.code_of_user
+
+    async def call(self, _: Address, data: bytes, *__: Any) -> bytes:
+        answers = {
+            "70a08231": self.balance,
+            "dd62ed3e": self.allowance,
+            "4fe02b44": self.bitmap,
+            # The wallet does not agree.
+            "1626ba7e": 0,
+        }
+        return answers[data[:4].hex()].to_bytes(32, "big")
+
+
+async def _funds_of(chain: _Chain, order: Order, open_orders: UserOrders) -> tuple[list[str], bool]:
+    """What is found by asking, and whether it suffices by what is remembered of that."""
+    checks = ChainChecks(chain, ChainCheckSettings())  # type: ignore[arg-type]  # all of the clients that is used
+    admissible = _admissible(permit2_request(NETWORK, order))
+    found = await checks.check_funds(admissible, open_orders)
+    return [reason for reason, _ in _told(found)], checks.funds_suffice_now(admissible, open_orders)
+
+
+def _others_take(amount: int, *, by_permit2: bool) -> UserOrders:
+    return UserOrders(0.0, 1, {(ALPHA.chain_id, ALPHA.tokens["USDC"].address, by_permit2): amount})
+
+
+async def test_funds__permit2_nonce_spent__do_not_suffice_from_memory_either() -> None:
+    nothing_open = UserOrders(0.0, 0, {})
+    chain = _Chain(bitmap=1 << 5)
+    assert await _funds_of(chain, make_order(ALPHA, nonce=256 + 5), nothing_open) == (["NONCE_USED"], False)
+    assert await _funds_of(chain, make_order(ALPHA, nonce=256 + 6), nothing_open) == ([], True)
+
+
+async def test_funds__allowance_that_open_orders_take__does_not_suffice_from_memory_either() -> None:
+    chain = _Chain(allowance=2 * INPUT_AMOUNT)
+    others = _others_take(INPUT_AMOUNT + 1, by_permit2=True)
+    assert await _funds_of(chain, make_order(ALPHA), others) == (["INSUFFICIENT_ALLOWANCE"], False)
+    assert await _funds_of(chain, make_order(ALPHA), _others_take(INPUT_AMOUNT, by_permit2=True)) == ([], True)
+    # What is authorised otherwise is not taken out of the allowance.
+    assert await _funds_of(chain, make_order(ALPHA), _others_take(INPUT_AMOUNT + 1, by_permit2=False)) == ([], True)
+
+
+async def test_funds__key_of_an_account_with_code_has_signed__its_code_is_asked() -> None:
+    order, nothing_open = make_order(ALPHA), UserOrders(0.0, 0, {})
+    delegated = _Chain(code_of_user=bytes.fromhex("ef0100") + bytes(20))
+    assert check_signature(_admissible(permit2_request(NETWORK, order))) == []
+    assert await _funds_of(delegated, order, nothing_open) == (["INVALID_EIP1271_SIGNATURE"], False)
 
 
 # --- the error ---

@@ -38,6 +38,21 @@ async def test_ttl_cache__asked_at_once__loads_once():
     assert await asyncio.gather(*waiting[1:]) == [1, 1, 1, 1]
 
 
+async def test_ttl_cache__slow_answer__is_as_old_as_its_question():
+    now = 0.0
+    cache: TtlCache[str, int] = TtlCache(1.0, 10, clock=lambda: now)
+
+    async def slow() -> int:
+        nonlocal now
+        now = 0.75
+        return 7
+
+    assert await cache.get("a", slow) == 7
+    assert cache.peek("a") == 7
+    now = 1.0
+    assert cache.peek("a") is None
+
+
 async def test_ttl_cache__failure__is_not_kept():
     cache: TtlCache[str, int] = TtlCache(1.0, 10)
 
