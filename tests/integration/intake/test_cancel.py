@@ -13,6 +13,7 @@ from intentmesh.domain.lifecycle import advance, terminate
 from intentmesh.domain.order import Order
 from intentmesh.domain.signatures import sign
 from intentmesh.domain.types import Address, ChainId, format_address, format_intent_id
+from intentmesh.embedded.probes import json_rpc
 from intentmesh.store import executions, intents
 from intentmesh.store.intents import Change
 from intentmesh.v1.event_pb2 import IntentEventType
@@ -172,7 +173,7 @@ async def test_cancel__ended_otherwise__is_refused(intake: Intake) -> None:
         ("WRONG_OWNER", {"key": OTHER_KEY}),
         ("WRONG_OWNER", {"chain_id": ChainId(1)}),
         ("INSUFFICIENT_VALID_TO", {"validity": -5}),
-        ("EXCESSIVE_VALID_TO", {"validity": 700}),
+        ("EXCESSIVE_VALID_TO", {"validity": 630}),
     ],
 )
 async def test_cancel__not_what_the_user_signed_now__is_refused(intake: Intake, reason: str, change: dict) -> None:
@@ -188,6 +189,29 @@ async def test_cancel__longer_validity_than_signed__is_refused(intake: Intake) -
     request = _request(intake, order)
     request.valid_until += 1
     assert reason_of(await refused(intake.stub.CancelIntent(request))) == "WRONG_OWNER"
+
+
+async def _wallet_answers(chains: LocalChains, wallet: Address, answer: str) -> None:
+    code = f"0x63{answer}60e01b60005260206000f3"
+    await json_rpc(chains.alpha.port, "anvil_setCode", format_address(wallet), code)
+
+
+async def test_cancel__contract_wallet__is_asked_and_its_no_counts(
+    intake: Intake, chain_clients: ChainClients, chains: LocalChains
+) -> None:
+    wallet, alpha = Address(b"\x5a" * 20), intake.network.chains[0]
+    await _wallet_answers(chains, wallet, "1626ba7e")
+    usdc = Token(chain_clients.of(alpha.chain_id), alpha.tokens["USDC"].address)
+    await send(chains.alpha, usdc.address, usdc.encode_mint(wallet, 10**9))
+    order = make_order(alpha, user=wallet)
+    await intake.stub.SubmitIntent(erc3009_request(intake.network, order, key=OTHER_KEY))
+    await _wallet_answers(chains, wallet, "ffffffff")
+    error = await refused(intake.stub.CancelIntent(_request(intake, order, key=OTHER_KEY)))
+    assert reason_of(error) == "INVALID_EIP1271_SIGNATURE"
+    assert await intake.rows("intent_events") == 1
+    await _wallet_answers(chains, wallet, "1626ba7e")
+    response = await intake.stub.CancelIntent(_request(intake, order, key=OTHER_KEY))
+    assert response.status == IntentStatus.INTENT_STATUS_CANCELLED
 
 
 async def test_cancel__unknown_intent__is_not_found(intake: Intake) -> None:

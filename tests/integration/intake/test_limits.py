@@ -9,10 +9,16 @@ import grpc
 import pytest
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.ports import PortReservation
-from intentmesh.embedded.valkey import ValkeyServer
+from intentmesh.embedded.valkey import ValkeyServer, ValkeyUrl
+from intentmesh.intake.caller import Caller
+from intentmesh.intake.rate_limits import Budget, Limits, RateLimiter
 from intentmesh.rpc import leases
 from intentmesh.rpc.errors import mesh_error_from_rpc
+from intentmesh.rpc.leases import LeasedTokens, Limit
 from intentmesh.rpc.metrics import RATE_LIMITER_FALLBACKS, RATE_LIMITER_LEASES
+from intentmesh.rpc.principals import Principal, PrincipalKind
+from intentmesh.rpc.rate_limits import LimitReached
+from intentmesh.rpc.valkey import open_valkey
 from intentmesh.store import admission
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
@@ -277,6 +283,27 @@ async def test_limits__burst_of_one_user__is_suspicious_for_a_while(start_intake
         other = erc3009_request(intake.network, make_order(intake.network.chains[0], user=OTHER), key=OTHER_KEY)
         assert (await intake.stub.SubmitIntent(other)).created
         assert (await intake.stub.SubmitIntent(_request(intake), metadata=principal("service:shop"))).created
+
+
+async def test_limits__burst_of_a_known_user__is_suspicious_as_well(start_intake: StartIntake) -> None:
+    async with start_intake(user_intents_per_10_seconds=2) as intake:
+        user = principal("user:0x" + USER.hex())
+        for _ in range(2):
+            assert (await intake.stub.SubmitIntent(_request(intake), metadata=user)).created
+        assert reason_of(await refused(intake.stub.SubmitIntent(_request(intake), metadata=user))) == (
+            "SUSPICIOUS_PATTERN"
+        )
+
+
+async def test_limits__raised_while_it_runs__grant_what_was_refused(valkey_url: ValkeyUrl) -> None:
+    async with open_valkey(valkey_url) as valkey:
+        limiter = RateLimiter(LeasedTokens(valkey), Limits(requests=Limit(1, 60)), Limits())
+        caller = Caller(Principal(PrincipalKind.USER, "0x" + USER.hex()), "", "")
+        await limiter.count(Budget.REQUESTS, caller)
+        with pytest.raises(LimitReached):
+            await limiter.count(Budget.REQUESTS, caller)
+        limiter.replace(Limits(requests=Limit(2, 60)), Limits())
+        await limiter.count(Budget.REQUESTS, caller)
 
 
 async def test_requests__malformed_ones__count_as_well(start_intake: StartIntake) -> None:

@@ -15,8 +15,9 @@ from intentmesh.intake.open_orders import OpenOrders
 from intentmesh.store import admission
 from intentmesh.store.migrations import migrate
 from intentmesh.store.pool import Connection, Pool, open_pool
+from intentmesh.v1.intent_pb2 import IntentPhase, IntentStatus, Obligation
 
-from tests.fixtures.intents import ALICE, BOB, store_intent
+from tests.fixtures.intents import ALICE, BOB, commit_change, store_intent, transition
 from tests.fixtures.orders import make_order, permit2_request
 from tests.unit.intake.networks import ALPHA, NETWORK
 from tests.unit.intake.test_checks import _admissible
@@ -211,3 +212,18 @@ async def test_read__an_intent_that_is_committed_and_has_not_left__is_counted_on
     clock.now = 2.0
     orders = await open_orders.read(user)
     assert (orders.count_without(NOBODY), orders.reserves_without(NOBODY, usdc)[1]) == (1, amount)
+
+
+async def test_read__order_that_a_solver_may_open__still_takes_what_it_gives(
+    pool: Pool, open_orders: OpenOrders
+) -> None:
+    usdc = (ALPHA.chain_id, ALPHA.tokens["USDC"].address)
+    row = await store_intent(pool, permit2_nonce=7, inputs=((usdc[1], 5),))
+    await commit_change(
+        pool,
+        row.intent_id,
+        transition(
+            IntentStatus.INTENT_STATUS_EXECUTING, IntentPhase.INTENT_PHASE_AWARDED, Obligation.OBLIGATION_OPENABLE
+        ),
+    )
+    assert (await open_orders.read(ALICE)).reserves_without(NOBODY, usdc) == (5, 5)

@@ -8,6 +8,7 @@ import pytest
 from intentmesh.domain.context import ContextKind, OrderContext
 from intentmesh.domain.order import Order, OrderInput, output_hash
 from intentmesh.domain.types import UINT256_MAX, Address, Bytes32, ChainId, to_bytes32
+from intentmesh.intake.accept import hash_of_body
 from intentmesh.intake.candidate import Admissible, Candidate
 from intentmesh.intake.checks.business import check_business
 from intentmesh.intake.checks.chain import ChainChecks, ChainCheckSettings
@@ -376,6 +377,17 @@ def test_security__one_token_authorised_twice__is_refused():
     findings = check_security(_admissible(erc3009_request(NETWORK, twice)), POLICY, ANONYMOUS)
     assert _told(findings) == [("INVALID_SIGNATURE", "order.inputs")]
     assert _security_of(twice) == []
+
+
+def test_hash_of_body__another_signature__is_another_body():
+    request = permit2_request(NETWORK, make_order(ALPHA), request_id="one")
+    again, other = SubmitIntentRequest(), SubmitIntentRequest()
+    again.CopyFrom(request)
+    again.request_id = "two"
+    other.CopyFrom(request)
+    other.signature = request.signature[:-1] + bytes([request.signature[-1] ^ 1])
+    assert hash_of_body(again) == hash_of_body(request)
+    assert hash_of_body(other) != hash_of_body(request)
 
 
 # --- business ---
