@@ -2,12 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from intentmesh.domain.errors import MeshError
 from intentmesh.domain.types import format_address, format_intent_id, parse_intent_id
+from intentmesh.intake import bootstrap
+from intentmesh.intake.policy_file import PolicyFile
 from intentmesh.store import executions
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
@@ -180,6 +183,31 @@ async def test_reading__where_a_submission_came_from__is_shown_to_whom_it_concer
         assert intent.metadata.source == "service:shop"
         assert bool(intent.metadata.ip) == sees
         assert bool(intent.metadata.user_agent) == sees
+
+
+async def test_reading__delegated_while_it_runs__is_shown_where_a_submission_came_from(
+    start_intake: StartIntake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[PolicyFile] = []
+
+    def kept(*arguments: Any) -> PolicyFile:
+        files.append(PolicyFile(*arguments))
+        return files[0]
+
+    monkeypatch.setattr(bootstrap, "PolicyFile", kept)
+    file = tmp_path / "policy.toml"
+    file.write_text("# As set.")
+    async with start_intake(policy_file=file) as intake:
+        request = permit2_request(intake.network, make_order(intake.network.chains[0]))
+        stored = await intake.stub.SubmitIntent(request, metadata=principal("service:shop"))
+        ask = GetIntentRequest(intent_id=stored.intent_id)
+        delegate = principal("service:delegate")
+        assert not (await intake.stub.GetIntent(ask, metadata=delegate)).intent.metadata.ip
+        file.write_text(f'[delegations]\n"service:delegate" = ["{format_address(USER)}"]')
+        # A change is taken over by the look after the one that finds it.
+        for _ in range(2):
+            files[0].look()
+        assert (await intake.stub.GetIntent(ask, metadata=delegate)).intent.metadata.ip
 
 
 async def test_reading__submission_of_a_stranger__is_no_strangers_own(intake: Intake) -> None:
