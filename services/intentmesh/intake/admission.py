@@ -19,7 +19,7 @@ from intentmesh.intake.candidate import Admissible, Candidate
 from intentmesh.intake.checks.pipeline import Pipeline
 from intentmesh.intake.findings import Finding, refusal
 from intentmesh.intake.open_orders import OpenOrders, UserOrders, nothing_open
-from intentmesh.intake.rate_limits import RateLimiter
+from intentmesh.intake.rate_limits import Budget, RateLimiter, user_key
 from intentmesh.intake.waiting import Acceptance, Done, Outcome
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
@@ -27,6 +27,9 @@ from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
 _FIND_WHILE_OFF_SECONDS = 1.0
 # Why the signature of a contract wallet is refused, or cannot be judged.
 _OF_WALLETS = (ErrorReason.ERROR_REASON_INVALID_EIP1271_SIGNATURE, ErrorReason.ERROR_REASON_CHAIN_UNAVAILABLE)
+
+# The intent, and what it is counted under: services have budgets apart from the users' own.
+_CountingKey = tuple[IntentId, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,8 @@ class Assessment:
     security: Sequence[Finding] = ()
     # Of the signature, taken for one of an account without code.
     signature: Sequence[Finding] = ()
-    # Whether it shares the counting of its intent, see `_UserCounts`.
-    counted: bool = False
+    # The counting of its intent that it shares, see `_UserCounts`.
+    counting: _CountingKey | None = None
 
     @property
     def intent_id(self) -> IntentId | None:
@@ -247,14 +250,13 @@ class Admission:
         Returns the intent where it is stored already, which is no new one, whoever brings it how often.
         """
         self._open_orders.enter(admissible)
-        self._user_counts.hold(admissible.intent_id)
-        assessment.counted = True
+        counting = assessment.counting = self._user_counts.hold(admissible, caller)
         try:
             # Services have a large budget apart from the users' own, which is not worth a question for each order.
             asks = self._limiter.counts_bursts(caller)
             stored = await self._acceptor.find_again(admissible, caller, assessment.request) if asks else None
             if stored is None:
-                await self._user_counts.count(admissible, caller)
+                await self._user_counts.count(counting, admissible, caller)
                 return None
         except BaseException:
             self._leave(assessment, admissible, created=False)
@@ -264,9 +266,9 @@ class Admission:
 
     def _leave(self, assessment: Assessment, admissible: Admissible, *, created: bool) -> None:
         self._open_orders.leave(admissible, created=created)
-        if assessment.counted:
-            assessment.counted = False
-            self._user_counts.let_go(admissible.intent_id)
+        if assessment.counting is not None:
+            self._user_counts.let_go(assessment.counting)
+            assessment.counting = None
 
     async def _late_findings(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
         """As of the moment at which it returns, so that an order that enters then finds what it was found to have."""
@@ -284,28 +286,30 @@ class _Counting:
 
 
 class _UserCounts:
-    """Counts an intent for its user once, however many bring it while it is on its way into the store.
+    """Counts an intent for its user once in each budget, however many bring it while it is on its way into the store.
 
     Otherwise whoever has a signed order of a user could use up what the user may bring, by sending it again and again.
     """
 
     def __init__(self, limiter: RateLimiter) -> None:
         self._limiter = limiter
-        self._counting: dict[IntentId, _Counting] = {}
+        self._counting: dict[_CountingKey, _Counting] = {}
 
-    def hold(self, intent_id: IntentId) -> None:
+    def hold(self, admissible: Admissible, caller: Caller) -> _CountingKey:
         """`let_go` must follow."""
-        self._counting.setdefault(intent_id, _Counting()).holders += 1
+        key = admissible.intent_id, user_key(Budget.USER_INTENTS, admissible.order.user, caller)
+        self._counting.setdefault(key, _Counting()).holders += 1
+        return key
 
-    def let_go(self, intent_id: IntentId) -> None:
-        counting = self._counting[intent_id]
+    def let_go(self, key: _CountingKey) -> None:
+        counting = self._counting[key]
         counting.holders -= 1
         if counting.holders == 0:
-            del self._counting[intent_id]
+            del self._counting[key]
 
-    async def count(self, admissible: Admissible, caller: Caller) -> None:
-        """Raises LimitReached, for each who holds the intent."""
-        counting = self._counting[admissible.intent_id]
+    async def count(self, key: _CountingKey, admissible: Admissible, caller: Caller) -> None:
+        """Raises LimitReached, for each who shares the counting."""
+        counting = self._counting[key]
         if counting.task is None:
             counting.task = asyncio.create_task(self._limiter.count_user(admissible.order.user, caller))
             # Seen by whoever waits; with nobody there any more, it is a failure of nobody.

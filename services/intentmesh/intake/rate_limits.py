@@ -110,7 +110,7 @@ class RateLimiter:
         """Counts one new intent of the user where that needs nobody else; False: nothing was counted."""
         if self.counts_bursts(caller):
             return False
-        return self._tokens.use_one_now(_user_key(Budget.USER_INTENTS, user, caller))
+        return self._tokens.use_one_now(user_key(Budget.USER_INTENTS, user, caller))
 
     def counts_bursts(self, caller: Caller) -> bool:
         """Whether what this caller brings counts like what users bring by hand."""
@@ -124,7 +124,7 @@ class RateLimiter:
         await self._count_for_user(Budget.USER_INTENTS, limits.user_intents, user, caller)
 
     async def _count_for_user(self, budget: Budget, limit: Limit, user: Address, caller: Caller) -> None:
-        grant = await self._tokens.take(_user_key(budget, user, caller), limit)
+        grant = await self._tokens.take(user_key(budget, user, caller), limit)
         if grant.granted == 0:
             raise limit_reached(budget, grant)
 
@@ -132,7 +132,8 @@ class RateLimiter:
         return self._service_limits if caller.principal.kind is PrincipalKind.SERVICE else self._limits
 
 
-def _user_key(budget: Budget, user: Address, caller: Caller) -> str:
+def user_key(budget: Budget, user: Address, caller: Caller) -> str:
+    """What a new intent of the user is counted under when this caller brings it."""
     principal = caller.principal
     return _key_of(budget, user, principal.name if principal.kind is PrincipalKind.SERVICE else None)
 

@@ -7,11 +7,17 @@ from typing import Any
 
 import grpc
 import pytest
+from intentmesh.domain.types import Address
 from intentmesh.embedded.data_folder import DataFolder
 from intentmesh.embedded.ports import PortReservation
 from intentmesh.embedded.valkey import ValkeyServer, ValkeyUrl
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.rate_limits import Budget, Limits, RateLimiter
+
+
+from intentmesh.embedded.valkey import ValkeyServer
+from intentmesh.intake.caller import Caller
+from intentmesh.intake.rate_limits import RateLimiter
 from intentmesh.rpc import leases
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.leases import LeasedTokens, Limit
@@ -19,6 +25,9 @@ from intentmesh.rpc.metrics import RATE_LIMITER_FALLBACKS, RATE_LIMITER_LEASES
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.rate_limits import LimitReached
 from intentmesh.rpc.valkey import open_valkey
+
+
+from intentmesh.rpc.rate_limits import LimitReached
 from intentmesh.store import admission
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
@@ -196,6 +205,36 @@ async def test_limits__one_order_sent_again_and_again__uses_up_one_of_what_its_u
         assert (await intake.stub.SubmitIntent(second)).created
         assert reason_of(await refused(intake.stub.SubmitIntent(_request(intake)))) == "TOO_MANY_INTENTS_CREATED"
         assert not await replay(9)
+
+
+async def test_limits__order_brought_by_a_refused_user_and_by_a_service_at_once__is_counted_for_each(
+    start_intake: StartIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service has a budget of its own for the user: what refuses the other caller does not refuse it."""
+    count_user = RateLimiter.count_user
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def counted(limiter: RateLimiter, user: Address, caller: Caller) -> None:
+        try:
+            await count_user(limiter, user, caller)
+        except LimitReached:
+            entered.set()
+            await go_on.wait()
+            raise
+
+    async with start_intake(user_intents_per_15_minutes=1) as intake:
+        assert (await intake.stub.SubmitIntent(_request(intake))).created
+        monkeypatch.setattr(RateLimiter, "count_user", counted)
+        order = _request(intake)
+        by_stranger = intake.stub.SubmitIntent(order)
+        try:
+            async with asyncio.timeout(5):
+                await entered.wait()
+                assert (await intake.stub.SubmitIntent(order, metadata=principal("service:shop"))).created
+        finally:
+            go_on.set()
+        # Stored by now, so that it is found.
+        assert not (await by_stranger).created
 
 
 @pytest.mark.parametrize(("caller", "looks"), [("service:shop", 0), ("anonymous", 1)])
