@@ -245,7 +245,7 @@ class Admission:
             raise refusal(findings)
 
     async def _enter(self, assessment: Assessment, admissible: Admissible, caller: Caller) -> Acceptance | None:
-        """Reserves for an intent and counts it for its user. Raises LimitReached.
+        """Reserves for an intent and counts it for its user. Raises LimitReached, and AlreadyExists DUPLICATE_NONCE.
 
         Returns the intent where it is stored already, which is no new one, whoever brings it how often.
         """
@@ -254,7 +254,7 @@ class Admission:
         try:
             # Services have a large budget apart from the users' own, which is not worth a question for each order.
             asks = self._limiter.counts_bursts(caller)
-            stored = await self._acceptor.find_again(admissible, caller, assessment.request) if asks else None
+            stored = await self._find_or_refuse(assessment, admissible, caller) if asks else None
             if stored is None:
                 await self._user_counts.count(counting, admissible, caller)
                 return None
@@ -262,6 +262,15 @@ class Admission:
             self._leave(assessment, admissible, created=False)
             raise
         self._leave(assessment, admissible, created=False)
+        return stored
+
+    async def _find_or_refuse(
+        self, assessment: Assessment, admissible: Admissible, caller: Caller
+    ) -> Acceptance | None:
+        """The intent, if it is stored. Raises AlreadyExists where the writer would, as often as anybody sends it."""
+        stored = await self._acceptor.find_again(admissible, caller, assessment.request)
+        if stored is None and (conflicts := await self._acceptor.conflicts(admissible)):
+            raise refusal(conflicts)
         return stored
 
     def _leave(self, assessment: Assessment, admissible: Admissible, *, created: bool) -> None:

@@ -40,7 +40,7 @@ from intentmesh.v1.intake_service_pb2 import (
 )
 
 from tests.fixtures.background import BackgroundLoop
-from tests.fixtures.orders import OTHER, OTHER_KEY, USER, erc3009_request, make_order, permit2_request
+from tests.fixtures.orders import OTHER, OTHER_KEY, USER, erc3009_request, make_order, permit2_request, with_output
 from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused, results_of
 
 WINDOW_SECONDS = 15 * 60
@@ -205,6 +205,21 @@ async def test_limits__one_order_sent_again_and_again__uses_up_one_of_what_its_u
         assert (await intake.stub.SubmitIntent(second)).created
         assert reason_of(await refused(intake.stub.SubmitIntent(_request(intake)))) == "TOO_MANY_INTENTS_CREATED"
         assert not await replay(9)
+
+
+async def test_limits__order_on_a_nonce_that_is_held__uses_up_nothing_of_what_its_user_may_bring(
+    start_intake: StartIntake,
+) -> None:
+    async with start_intake(user_intents_per_15_minutes=2, trusted_proxies=("127.0.0.0/8",)) as intake:
+        held = make_order(intake.network.chains[0])
+        assert (await intake.stub.SubmitIntent(permit2_request(intake.network, held))).created
+        clash = permit2_request(intake.network, with_output(held, amount=3))
+        for number in range(3):
+            stranger = (("x-forwarded-for", f"203.0.113.{number}"),)
+            error = await refused(intake.stub.SubmitIntent(clash, metadata=stranger))
+            assert reason_of(error) == "DUPLICATE_NONCE"
+        assert (await intake.stub.SubmitIntent(_request(intake))).created
+        assert reason_of(await refused(intake.stub.SubmitIntent(_request(intake)))) == "TOO_MANY_INTENTS_CREATED"
 
 
 async def test_limits__order_brought_by_a_refused_user_and_by_a_service_at_once__is_counted_for_each(
