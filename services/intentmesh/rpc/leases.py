@@ -8,6 +8,10 @@ Valkey away: each replica counts alone, going on from what it has used in the wi
 whole limit per window, so n replicas grant at most n times the limit. What it counted alone is reported when Valkey is
 back, if the window still runs.
 
+Valkey back without its data, in the middle of a window: each replica tells what was counted for it in that window, and
+the shared count is never below that. Again n replicas grant at most n times the limit. In the last two seconds of a
+window it is taken for its end.
+
 The library `limits` does not fit: it asks the server anew for each decision, which costs as much as the rest of an
 accept, has no leases, and nothing to go on with when the server is away. Ours are one script and the leases' book.
 """
@@ -35,17 +39,20 @@ _KEYS = 100_000
 _KEYS_AT_A_TIME = 256
 _PREFIX = "intentmesh:limits:"
 
-# For each key: limit, window in milliseconds, tokens wanted, tokens used without asking. Answers for each key: tokens
-# granted, tokens used by all, milliseconds until the window ends.
+# For each key: limit, milliseconds for which a window lasts that begins now, tokens wanted, tokens used without asking,
+# tokens that were counted for the asking process in the running window. Answers for each key: tokens granted, tokens
+# used by all, milliseconds until the window ends.
 _SCRIPT = """
 local answers = {}
 for i, key in ipairs(KEYS) do
-  local limit, window = tonumber(ARGV[4 * i - 3]), tonumber(ARGV[4 * i - 2])
-  local wanted, owed = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
-  local used = tonumber(redis.call('GET', key) or '0') + owed
+  local limit, window = tonumber(ARGV[5 * i - 4]), tonumber(ARGV[5 * i - 3])
+  local wanted, owed, known = tonumber(ARGV[5 * i - 2]), tonumber(ARGV[5 * i - 1]), tonumber(ARGV[5 * i])
+  local counted = tonumber(redis.call('GET', key) or '0')
+  local used = math.max(counted, known) + owed
   local granted = math.max(0, math.min(wanted, limit - used))
-  if granted + owed > 0 then
-    used = redis.call('INCRBY', key, granted + owed)
+  used = used + granted
+  if used > counted then
+    redis.call('INCRBY', key, used - counted)
   end
   local left = redis.call('PTTL', key)
   if left < 0 then
@@ -96,6 +103,11 @@ class _Window:
     # Left for all replicas when Valkey was last asked.
     left: int = 0
     exhausted: bool = False
+
+    @property
+    def counted(self) -> int:
+        """Of what this process has taken, what Valkey was told of."""
+        return max(0, self.used_here + self.tokens - self.owed)
 
 
 @dataclass(slots=True)
@@ -213,17 +225,25 @@ class LeasedTokens:
     async def _ask_valkey(self, asked: dict[str, _Asked]) -> None:
         windows = {key: self._window(key, waiting.limit) for key, waiting in asked.items()}
         owed = {key: window.owed for key, window in windows.items()}
+        now = self._clock()
+        # Those may be over in Valkey when the question arrives: its last answer and this question take their time.
+        ending = {key for key, window in windows.items() if window.resets_at - now <= 2 * TIMEOUT_SECONDS}
         arguments: list[int] = []
         for key, waiting in asked.items():
-            limit = waiting.limit
-            arguments += (limit.amount, limit.seconds * 1000, max(waiting.wanted, limit.portion), owed[key])
+            limit, window = waiting.limit, windows[key]
+            lasts, counted = (limit.seconds, 0) if key in ending else (window.resets_at - now, window.counted)
+            arguments += (limit.amount, math.ceil(lasts * 1000), max(waiting.wanted, limit.portion), owed[key], counted)
         async with asyncio.timeout(TIMEOUT_SECONDS):
             answers = await self._script(keys=[_PREFIX + key for key in asked], args=arguments)
         RATE_LIMITER_LEASES.inc()
         for place, (key, window) in enumerate(windows.items()):
             granted, used, left_ms = answers[3 * place : 3 * place + 3]
+            resets_at = self._clock() + left_ms / 1000
+            if key in ending and resets_at > window.resets_at + TIMEOUT_SECONDS:
+                # The next window has begun in Valkey, with what was owed.
+                window.used_here = owed[key]
             window.owed -= owed[key]
             window.tokens += granted
             window.left = max(0, asked[key].limit.amount - used)
             window.exhausted = window.left == 0
-            window.resets_at = self._clock() + left_ms / 1000
+            window.resets_at = resets_at

@@ -38,6 +38,7 @@ from intentmesh.v1.intake_service_pb2 import (
     SubmitIntentsRequest,
     ValidateIntentRequest,
 )
+from redis.asyncio import Redis
 
 from tests.fixtures.background import BackgroundLoop
 from tests.fixtures.orders import OTHER, OTHER_KEY, USER, erc3009_request, make_order, permit2_request, with_output
@@ -497,6 +498,52 @@ async def test_limits__valkey_stopped_and_back__each_replica_counts_alone_meanwh
             # And all count together again.
             assert [await _accepted(running, 3, client="203.0.113.8") for running in (intake, replica)] == [3, 3]
             assert [await _accepted(running, 1, client="203.0.113.8") for running in (intake, replica)] == [0, 0]
+    finally:
+        await asyncio.to_thread(background_loop.run, server.stop())
+        port.release()
+
+
+async def test_limits__valkey_lost_its_data__what_a_replica_granted_in_the_window_still_counts(
+    start_intake: StartIntake, data_folder: DataFolder, background_loop: BackgroundLoop
+) -> None:
+    port = PortReservation()
+    server = ValkeyServer(data_folder, port=port.port, name="valkey-that-forgets")
+    await asyncio.to_thread(background_loop.run, server.start())
+    settings = {"valkey_url": server.url, "requests_per_minute": 10, "trusted_proxies": ("127.0.0.0/8",)}
+    try:
+        async with start_intake(**settings) as intake, start_intake(**settings) as replica:
+            began = time.monotonic()
+            assert await _validated(intake, 9) == 9
+            await asyncio.sleep(2)
+            async with Redis.from_url(server.url) as valkey:
+                await valkey.flushall()
+            assert await _validated(intake, 3) == 1
+            # Valkey has been told, and of the same window.
+            empty = ValidateIntentRequest(intent=SubmitIntentRequest())
+            for running in (intake, replica):
+                error = await refused(running.stub.ValidateIntent(empty, metadata=_hop("203.0.113.7")))
+                assert error.retry_after == pytest.approx(began + 60 - time.monotonic(), abs=1.2)
+    finally:
+        await asyncio.to_thread(background_loop.run, server.stop())
+        port.release()
+
+
+async def test_limits__window_ended_in_valkey_first__the_next_one_is_whole(
+    data_folder: DataFolder, background_loop: BackgroundLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "TIMEOUT_SECONDS", 0.3)
+    port = PortReservation()
+    server = ValkeyServer(data_folder, port=port.port, name="valkey-that-is-ahead")
+    await asyncio.to_thread(background_loop.run, server.start())
+    lag = 0.0
+    limit = leases.Limit(amount=5, seconds=1)
+    try:
+        async with Redis.from_url(server.url) as valkey:
+            tokens = leases.LeasedTokens(valkey, lambda: time.monotonic() - lag)
+            assert [(await tokens.take("key", limit)).granted for _ in range(4)] == [1] * 4
+            lag = 0.2
+            await asyncio.sleep(1.05)
+            assert [(await tokens.take("key", limit)).granted for _ in range(7)] == [1] * 5 + [0] * 2
     finally:
         await asyncio.to_thread(background_loop.run, server.stop())
         port.release()
