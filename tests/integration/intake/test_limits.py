@@ -13,11 +13,6 @@ from intentmesh.embedded.ports import PortReservation
 from intentmesh.embedded.valkey import ValkeyServer, ValkeyUrl
 from intentmesh.intake.caller import Caller
 from intentmesh.intake.rate_limits import Budget, Limits, RateLimiter
-
-
-from intentmesh.embedded.valkey import ValkeyServer
-from intentmesh.intake.caller import Caller
-from intentmesh.intake.rate_limits import RateLimiter
 from intentmesh.rpc import leases
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.leases import LeasedTokens, Limit
@@ -25,9 +20,6 @@ from intentmesh.rpc.metrics import RATE_LIMITER_FALLBACKS, RATE_LIMITER_LEASES
 from intentmesh.rpc.principals import Principal, PrincipalKind
 from intentmesh.rpc.rate_limits import LimitReached
 from intentmesh.rpc.valkey import open_valkey
-
-
-from intentmesh.rpc.rate_limits import LimitReached
 from intentmesh.store import admission
 from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import (
