@@ -132,6 +132,8 @@ class Admission:
             return False
         if not self._pipeline.chain_now(admissible, open_orders):
             return False
+        if not (self._open_orders.is_fresh(open_orders) or self._pipeline.has_room(admissible, open_orders)):
+            return False
         if not self._limiter.count_user_now(admissible.order.user, caller):
             return False
         self._open_orders.enter(admissible)
@@ -235,13 +237,9 @@ class Admission:
     async def _require_acceptable(self, admissible: Admissible, faults: Sequence[Finding]) -> None:
         if faults:
             raise refusal(faults)
-        user = admissible.order.user
-        known = self._open_orders.known(user)
-        findings = await self._late_findings(admissible, known or await self._open_orders.read(user))
-        if findings:
-            # Never from memory: what was open some seconds ago may have ended.
-            findings = await self._late_findings(admissible, await self._open_orders.read(user))
-        if findings:
+        # Not from memory: what was open some seconds ago may have ended, and other replicas accept as well.
+        open_orders = await self._open_orders.read(admissible.order.user)
+        if findings := await self._late_findings(admissible, open_orders):
             raise refusal(findings)
 
     async def _enter(self, assessment: Assessment, admissible: Admissible, caller: Caller) -> Acceptance | None:

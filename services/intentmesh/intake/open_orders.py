@@ -1,8 +1,9 @@
 """What each user has open: how many intents, and which funds those may still take.
 
 Kept in memory per user, read anew from the store after some seconds, and moved along by what this process accepts. So a
-replica is exact about its own accepts and learns of those of the others within `seconds`. A refusal is never told from
-memory: whoever would refuse asks for what is not older than `FRESH_SECONDS`.
+replica is exact about its own accepts and learns of those of the others within `seconds`. Memory decides only where the
+user is far from every limit: whoever comes near one, or would be refused, is decided by what is not older than
+`FRESH_SECONDS`. So of n replicas, each may exceed a limit by what the others accept within that time.
 """
 
 import asyncio
@@ -166,6 +167,10 @@ class OpenOrders:
         if now >= orders.read_at + _AHEAD * self._seconds and now >= self._rests_until:
             self._read_ahead(user)
         return orders
+
+    def is_fresh(self, orders: UserOrders) -> bool:
+        """Whether `read` would not ask the store about this user."""
+        return self._clock() <= orders.read_at + FRESH_SECONDS
 
     async def read(self, user: Address, max_age: float = FRESH_SECONDS) -> UserOrders:
         """What is in memory and at most `max_age` seconds old, else what the store says now."""

@@ -74,7 +74,8 @@ class IntakeSettings(ServiceSettings):
     delegations: KnownDelegations = Field(default_factory=dict)
     """Who may act for which users; in the environment as JSON: {"service:shop": ["0x…"]}."""
     open_orders_cache_seconds: float = Field(30.0, ge=0)
-    """How late this replica learns of a user's intents that others have accepted."""
+    """How late this replica learns of a user's intents that others have accepted, while the user is far from limits;
+    near one, within a quarter of a second."""
 
     retention_days: float = Field(30.0, ge=0)
     """Intents that are over, and whose deadline and last change are older, are removed. 0: they stay for ever."""

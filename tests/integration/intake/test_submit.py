@@ -445,6 +445,58 @@ async def test_submit_intent__allowance_for_one_order__is_not_promised_to_two(
     assert (await intake.stub.SubmitIntent(erc3009_request(intake.network, another, key=OTHER_KEY))).created
 
 
+@pytest.mark.parametrize("caller", [(), principal("service:shop")], ids=["stranger", "service"])
+async def test_submit_intent__limit_reached_at_another_replica__is_refused_here(
+    start_intake: StartIntake, caller: tuple[tuple[str, str], ...]
+) -> None:
+    async with (
+        start_intake(maximum_open_intents_per_user=3) as intake,
+        start_intake(maximum_open_intents_per_user=3) as replica,
+    ):
+
+        async def submit(where: Intake) -> bool:
+            request = permit2_request(intake.network, make_order(intake.network.chains[0]))
+            return (await where.stub.SubmitIntent(request, metadata=caller)).created
+
+        assert await submit(replica)
+        assert await submit(intake)
+        assert await submit(intake)
+        await _until_memory_is_not_fresh()
+        error = await refused(submit(replica))
+        assert violations_of(error) == {("TOO_MANY_OPEN_INTENTS", "order.user")}
+        assert await intake.rows() == 3
+
+
+@pytest.mark.parametrize("caller", [(), principal("service:shop")], ids=["stranger", "service"])
+async def test_submit_intent__allowance_promised_at_another_replica__is_not_promised_here(
+    start_intake: StartIntake, chains: LocalChains, caller: tuple[tuple[str, str], ...]
+) -> None:
+    async with start_intake() as intake, start_intake() as replica:
+        alpha = intake.network.chains[0]
+        async with ChainClients(intake.network) as clients:
+            item = make_order(alpha, user=OTHER).inputs[0]
+            token = Token(clients.of(alpha.chain_id), item.token)
+            approve = token.encode_approve(alpha.permit2, 3 * item.amount)
+            await send(chains.alpha, item.token, approve, sender=OTHER)
+
+        async def submit(where: Intake) -> bool:
+            request = permit2_request(intake.network, make_order(alpha, user=OTHER), key=OTHER_KEY)
+            return (await where.stub.SubmitIntent(request, metadata=caller)).created
+
+        assert await submit(replica)
+        assert await submit(intake)
+        assert await submit(intake)
+        await _until_memory_is_not_fresh()
+        error = await refused(submit(replica))
+        assert violations_of(error) == {("INSUFFICIENT_ALLOWANCE", "order.inputs[0]")}
+        assert await intake.rows() == 3
+
+
+async def _until_memory_is_not_fresh() -> None:
+    # Time itself is what is waited for.
+    await asyncio.sleep(2 * FRESH_SECONDS)
+
+
 async def test_submit_intent__chain_away__is_unavailable_and_stores_nothing(
     start_intake: StartIntake, network: NetworkConfig
 ) -> None:

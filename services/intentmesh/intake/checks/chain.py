@@ -121,8 +121,11 @@ class ChainChecks:
             )
         ]
 
-    def funds_suffice_now(self, admissible: Admissible, open_orders: UserOrders) -> bool:
-        """Whether all is well as far as memory tells; False where the chain has to be asked."""
+    def funds_suffice_now(self, admissible: Admissible, open_orders: UserOrders, times: int = 1) -> bool:
+        """Whether all is well as far as memory tells; False where the chain has to be asked.
+
+        `times`: how many times over the funds must be there.
+        """
         nonce = admissible.permit2_nonce
         if nonce is None:
             return False
@@ -139,7 +142,7 @@ class ChainChecks:
             if balance is None or allowance is None:
                 return _missed("funds")
             reserved, permitted = open_orders.reserves_without(intent_id, funds)
-            if balance < amount + reserved or allowance < amount + permitted:
+            if balance < times * (amount + reserved) or allowance < times * (amount + permitted):
                 return False
         _HITS.inc()
         return True
