@@ -5,5 +5,5 @@ pytest_plugins = (
     "tests.fixtures.servers",
     "tests.fixtures.isolation",
     "tests.fixtures.contracts",
-    "tests.fixtures.mesh",
+    "tests.fixtures.distribution",
 )
