@@ -46,7 +46,7 @@ protos: $(STAMPS)/protos ## generate services/intentmesh/v1 from protos/
 
 .PHONY: contracts
 contracts: ## compile the contracts (and Permit2) into build/contracts
-	$(MAKE) --no-print-directory -C contracts build
+	$(MAKE) --no-print-directory --jobs 2 -C contracts build
 
 # The tools that judge the contracts want other versions of libraries than we do, so each has an environment of its own.
 $(STAMPS)/env-%: contracts/tools/requirements-%.txt $(BIN)/uv
@@ -71,7 +71,7 @@ lock-audit-tools: $(BIN)/uv ## resolve the versions of slither and halmos anew
 # --- checks -----------------------------------------------------------------------------------------------------
 
 .PHONY: lint
-lint: setup contracts ## ruff, mypy, import-linter, buf, forge fmt, generated-code drift, manifests
+lint: setup ## ruff, mypy, import-linter, buf, forge fmt, generated-code drift, manifests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -98,7 +98,7 @@ $(STAMPS)/js: tests/acceptance/js/package-lock.json
 
 TEST_WORKERS ?= 2
 .PHONY: test
-test: setup contracts $(STAMPS)/js ## everything needed to trust a change: contracts, unit, integration, acceptance [TEST_WORKERS=]
+test: setup $(STAMPS)/js ## everything needed to trust a change: contracts, unit, integration, acceptance [TEST_WORKERS=]
 	$(MAKE) --no-print-directory -C contracts test
 	$(BIN)/pytest --quiet --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
