@@ -26,7 +26,7 @@ from intentmesh.rpc.errors import STATUS_DETAILS_KEY, as_mesh_error, status_code
 from intentmesh.rpc.principals import CallerResolver, bind_caller
 from intentmesh.rpc.rate_limits import LimitReached, metadata_of
 from intentmesh.rpc.tracing import start_trace, trace_id_from
-from intentmesh.rpc.validation import RequestValidator, malformed
+from intentmesh.rpc.validation import RequestValidator, malformed, too_large
 from intentmesh.v1.error_pb2 import ErrorReason
 
 log = structlog.get_logger()
@@ -95,12 +95,14 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         tracker: CallTracker,
         *,
         max_call_seconds: float,
+        max_request_bytes: int,
         count_refused: CountRefused | None = None,
         unvalidated: Collection[str] = UNVALIDATED_METHODS,
     ) -> None:
         self._callers = callers
         self._tracker = tracker
         self._max_call_seconds = max_call_seconds
+        self._max_request_bytes = max_request_bytes
         self._count_refused = count_refused
         self._validator = RequestValidator()
         self._unvalidated = unvalidated
@@ -147,6 +149,8 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         validate = path not in self._unvalidated
 
         def read(raw: bytes) -> Any:
+            if len(raw) > self._max_request_bytes:
+                raise _Refused(too_large(self._max_request_bytes))
             try:
                 message = parse(raw)
             except DecodeError:

@@ -33,6 +33,8 @@ MAX_PENDING_REQUESTS = 20_000
 """Streams opening at the same time; grpc's default of 1,000 refuses a fleet that reconnects."""
 MAX_UNCLAIMED_SECONDS = 600
 """Until grpc cancels a call that nobody has taken up; its default of 30 s ends streams that begin at a busy server."""
+_TRANSPORT_LIMIT = 4
+"""Times the largest request: grpc ends a call at once, untyped and uncounted, for a message that it does not take."""
 END_SECONDS = 2.0
 """How long calls get to answer once they have been ended."""
 GC_THRESHOLDS = (20_000, 20, 20)
@@ -191,12 +193,16 @@ def _grpc_server(settings: ServiceSettings, tracker: CallTracker, service: Servi
         trust_certificates=settings.tls_listen is not None,
     )
     interceptor = MeshInterceptor(
-        callers, tracker, max_call_seconds=settings.max_call_seconds, count_refused=service.count_refused
+        callers,
+        tracker,
+        max_call_seconds=settings.max_call_seconds,
+        max_request_bytes=settings.max_request_bytes,
+        count_refused=service.count_refused,
     )
     return grpc.aio.server(
         interceptors=[interceptor],
         options=[
-            ("grpc.max_receive_message_length", settings.max_request_bytes),
+            ("grpc.max_receive_message_length", _TRANSPORT_LIMIT * settings.max_request_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", int(settings.reuse_port)),
             ("grpc.max_connection_age_ms", settings.connection_age_ms()),

@@ -58,6 +58,7 @@ class ServiceSettings(BaseSettings):
     max_call_seconds: float = Field(60.0, gt=0)
     """Deadline of a unary call that brings none."""
     max_request_bytes: int = Field(1_048_576, gt=0)
+    """Of each message, uncompressed."""
     max_connection_age_seconds: float = Field(300.0, gt=0)
     """Clients reconnect about this often, so that they find new replicas."""
     reuse_port: bool = False

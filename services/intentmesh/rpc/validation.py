@@ -14,7 +14,7 @@ from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from intentmesh.domain.errors import FieldViolation, InvalidArgument
+from intentmesh.domain.errors import FieldViolation, InvalidArgument, ResourceExhausted
 from intentmesh.v1.error_pb2 import ErrorReason
 
 _TOO_LARGE_RULES = ("max_len", "max_bytes", "max_items", "max_pairs")
@@ -53,6 +53,15 @@ class RequestValidator:
 def malformed() -> InvalidArgument:
     """The bytes of a request are not the message they should be. The parser's text may quote them, so it stays here."""
     return InvalidArgument("the request is not a message of the expected type")
+
+
+def too_large(limit: int) -> ResourceExhausted:
+    """A message of more bytes than the server takes. Coming again with the same one is of no use."""
+    return ResourceExhausted(
+        f"The message is larger than {limit} bytes.",
+        reason=ErrorReason.ERROR_REASON_TOO_LARGE,
+        metadata={"limit": str(limit)},
+    )
 
 
 def _shortened(message: Sent) -> Sent:

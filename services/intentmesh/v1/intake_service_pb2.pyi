@@ -87,6 +87,10 @@ Global___SubmitIntentResponse: _TypeAlias = SubmitIntentResponse  # noqa: Y015
 
 @_typing.final
 class SubmitIntentsRequest(_message.Message):
+    """At most 1 MiB (1,048,576 bytes), as every message to the mesh. A larger one is TOO_LARGE and ends the stream, after the
+    results of all that came before it. 256 usual orders take a fifth of it.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEMS_FIELD_NUMBER: _builtins.int

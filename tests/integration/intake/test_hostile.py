@@ -29,6 +29,7 @@ from intentmesh.v1.intake_service_pb2 import (
     SubmitIntentItem,
     SubmitIntentRequest,
     SubmitIntentsRequest,
+    SubmitIntentsResponse,
     ValidateIntentRequest,
 )
 from intentmesh.v1.intent_pb2 import IntentStatus
@@ -319,6 +320,30 @@ async def test_stream__bytes_that_are_no_message__end_it_after_what_was_taken(in
         error = await refused(call.read())
     assert reason_of(error) == ("INVALID_FIELD" if kind == "no message" else "TOO_LARGE")
     assert await intake.rows() == 1
+
+
+async def test_stream__message_too_large_behind_a_good_one__that_one_is_answered_first(intake: Intake) -> None:
+    good = SubmitIntentsRequest()
+    for item_id in range(64):
+        request = permit2_request(intake.network, make_order(intake.network.chains[0]))
+        good.items.add(item_id=item_id, intent=request)
+    async with grpc.aio.insecure_channel(intake.target) as channel:
+        call = channel.stream_stream("/intentmesh.v1.IntakeService/SubmitIntents")(metadata=SHOP)
+        await call.write(good.SerializeToString())
+        await call.write(bytes(2 * 1024 * 1024))
+        answered = 0
+        while answered < 64:
+            answered += len(SubmitIntentsResponse.FromString(await call.read()).results)
+        error = await refused(call.read())
+    assert reason_of(error) == "TOO_LARGE"
+    assert await intake.rows() == 64
+
+
+async def test_submit_intent__too_large__is_counted(start_intake: StartIntake) -> None:
+    async with start_intake(requests_per_minute=2) as intake:
+        large = SubmitIntentRequest(request_id="x" * 1_100_000)
+        reasons = [reason_of(await refused(intake.stub.SubmitIntent(large))) for _ in range(3)]
+    assert reasons == ["TOO_LARGE", "TOO_LARGE", "RATE_LIMITED"]
 
 
 async def test_stream__items_of_the_largest_message__each_has_its_result(start_intake: StartIntake) -> None:

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from intentmesh.domain import errors as domain
 from intentmesh.domain.errors import FieldViolation, InvalidArgument, MeshError
 from intentmesh.rpc.channels import open_channel
-from intentmesh.rpc.errors import STATUS_OF, mesh_error_from_rpc
+from intentmesh.rpc.errors import STATUS_DETAILS_KEY, STATUS_OF, mesh_error_from_rpc
 from intentmesh.v1 import intake_service_pb2, order_pb2, status_service_pb2
 from intentmesh.v1 import solver_registry_service_pb2 as registry_pb2
 from intentmesh.v1.error_pb2 import ErrorReason
@@ -325,6 +325,15 @@ async def test_many_violations__more_than_a_header_holds__are_shortened_and_stil
 
 async def test_request_above_the_limit__unary__is_resource_exhausted_too_large() -> None:
     request = status_service_pb2.GetIntentStatusRequest(intent_id="x" * 1_100_000)
+    caught = await unary_error(Raising(ValueError("not reached")), request)
+    assert caught.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert any(key == STATUS_DETAILS_KEY for key, _ in caught.trailing_metadata() or ())
+    error = mesh_error_from_rpc(caught)
+    assert (error.reason, error.metadata) == (ErrorReason.ERROR_REASON_TOO_LARGE, {"limit": "1048576"})
+
+
+async def test_request_far_above_the_limit__is_refused_by_the_transport_and_read_as_too_large() -> None:
+    request = status_service_pb2.GetIntentStatusRequest(intent_id="x" * 5_000_000)
     caught = await unary_error(Raising(ValueError("not reached")), request)
     assert caught.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert mesh_error_from_rpc(caught).reason == ErrorReason.ERROR_REASON_TOO_LARGE
