@@ -78,8 +78,11 @@ class Admission:
         self._limiter = limiter
         self._user_counts = _UserCounts(limiter)
 
-    async def submit(self, request: SubmitIntentRequest, caller: Caller) -> Acceptance:
-        """Stores the intent, or finds it stored. Raises MeshError with every finding of the layers that could run."""
+    async def submit(self, request: SubmitIntentRequest, caller: Caller, unheard: Done = lambda _: None) -> Acceptance:
+        """Stores the intent, or finds it stored. Raises MeshError with every finding of the layers that could run.
+
+        `unheard` is told the outcome where this was cancelled before it was there: the intent is stored all the same.
+        """
         assessment = self.assess(request, caller)
         if not self.admit_now(assessment, caller):
             stored = await self.examine(assessment, caller)
@@ -88,8 +91,9 @@ class Admission:
         answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Outcome) -> None:
-            # A caller that went away is answered by nobody; its intent is stored all the same, and counts.
-            if not answered.done():
+            if answered.done():
+                unheard(outcome)
+            else:
                 answered.set_result(outcome)
 
         self.begin(assessment, caller, done)

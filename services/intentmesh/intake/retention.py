@@ -136,6 +136,7 @@ def _write_whole(final: Path, content: bytes) -> None:
 def _line(one: ExpiredIntent) -> dict[str, object]:
     return {
         "intent": MessageToDict(one.intent, preserving_proto_field_name=True),
+        "signature": "0x" + one.signature.hex(),
         **{
             name: [MessageToDict(message, preserving_proto_field_name=True) for message in messages]
             for name, messages in (("events", one.events), ("auctions", one.auctions), ("outcomes", one.outcomes))

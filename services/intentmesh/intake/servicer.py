@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from functools import wraps
+from functools import partial, wraps
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -68,7 +68,7 @@ class IntakeServicer(pb_grpc.IntakeServiceServicer):
         caller = _caller(context)
         try:
             await self._count(caller, context, Budget.REQUESTS, Budget.NEW_INTENTS)
-            acceptance = await self._admission.submit(request, caller)
+            acceptance = await self._admission.submit(request, caller, partial(answers.count, request.type))
         except Exception as error:
             answers.count(request.type, error)
             raise

@@ -25,6 +25,8 @@ class ExpiredIntent:
 
     intent_id: IntentId
     intent: Intent
+    # With it, the order can be shown to be the user's.
+    signature: bytes
     events: tuple[IntentEvent, ...]
     auctions: tuple[Auction, ...]
     outcomes: tuple[Outcome, ...]
@@ -54,6 +56,7 @@ async def read_whole(conn: Connection, rows: Sequence[IntentRow]) -> list[Expire
         ExpiredIntent(
             row.intent_id,
             intents.to_proto(row, transactions=transactions.get(row.intent_id, ())),
+            row.signature,
             tuple(events[row.intent_id]),
             tuple(auctions[row.intent_id]),
             tuple(outcomes[row.intent_id]),

@@ -56,7 +56,7 @@ class IntakeServiceStub:
     """GetIntent reads an intent by id."""
     ListIntents: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.ListIntentsRequest, _intake_service_pb2.ListIntentsResponse]
     """ListIntents lists intents, newest first, in pages. Stable under inserts: an intent that exists when the first page is read
-    appears exactly once. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
+    appears exactly once; with `statuses`, unless its status comes to be in or out of the list between two pages. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
     separated by spaces, that would leave less to read.
     """
 
@@ -88,7 +88,7 @@ class IntakeServiceAsyncStub(IntakeServiceStub):
     """GetIntent reads an intent by id."""
     ListIntents: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.ListIntentsRequest, _intake_service_pb2.ListIntentsResponse]  # type: ignore[assignment]
     """ListIntents lists intents, newest first, in pages. Stable under inserts: an intent that exists when the first page is read
-    appears exactly once. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
+    appears exactly once; with `statuses`, unless its status comes to be in or out of the list between two pages. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
     separated by spaces, that would leave less to read.
     """
 
@@ -153,7 +153,7 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_intake_service_pb2.ListIntentsResponse, _abc.Awaitable[_intake_service_pb2.ListIntentsResponse]]:
         """ListIntents lists intents, newest first, in pages. Stable under inserts: an intent that exists when the first page is read
-        appears exactly once. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
+        appears exactly once; with `statuses`, unless its status comes to be in or out of the list between two pages. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
         separated by spaces, that would leave less to read.
         """
 

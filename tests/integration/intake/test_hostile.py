@@ -18,7 +18,7 @@ from intentmesh.domain.signatures import sign
 from intentmesh.domain.types import format_address, format_intent_id
 from intentmesh.intake import open_orders
 from intentmesh.rpc.errors import mesh_error_from_rpc
-from intentmesh.rpc.metrics import RPC_IN_FLIGHT
+from intentmesh.rpc.metrics import INTENTS_SUBMITTED, RPC_IN_FLIGHT
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
 from intentmesh.v1 import order_pb2
 from intentmesh.v1.error_pb2 import ErrorReason
@@ -85,6 +85,19 @@ async def _is_zero(gauge: Gauge) -> bool:
     return not gauge._value.get()
 
 
+async def _has_counted(accepted: float) -> bool:
+    return _accepted_submissions() == accepted
+
+
+def _accepted_submissions() -> float:
+    (metric,) = INTENTS_SUBMITTED.collect()
+    return sum(
+        sample.value
+        for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels["status"] == "accepted"
+    )
+
+
 # --- races over two replicas ---
 
 
@@ -139,9 +152,12 @@ async def test_race__one_order_signed_in_two_ways__is_one_intent(intake: Intake)
     assert await intake.rows() == 1
 
 
-async def test_caller__that_goes_away_before_its_answer__gains_no_room(start_intake: StartIntake) -> None:
+async def test_caller__that_goes_away_before_its_answer__gains_no_room_and_is_counted(
+    start_intake: StartIntake,
+) -> None:
     async with start_intake(maximum_open_intents_per_user=2) as intake:
         alpha = intake.network.chains[0]
+        accepted = _accepted_submissions()
         # So that what is open is known from memory.
         await intake.stub.SubmitIntent(permit2_request(intake.network, make_order(alpha)))
         async with intake.database.transaction():
@@ -154,6 +170,7 @@ async def test_caller__that_goes_away_before_its_answer__gains_no_room(start_int
             in_flight = RPC_IN_FLIGHT.labels("intentmesh.v1.IntakeService", "SubmitIntent")
             await _until(lambda: _is_zero(in_flight))
         await _until(lambda: intake.database.fetchval("SELECT count(*) = 2 FROM intents"))
+        await _until(lambda: _has_counted(accepted + 2))
         third = permit2_request(intake.network, make_order(alpha))
         assert await _outcomes([intake.stub.SubmitIntent(third)]) == {"TOO_MANY_OPEN_INTENTS": 1}
 

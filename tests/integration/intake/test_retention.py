@@ -189,8 +189,10 @@ async def test_remove__competitions_and_outcomes__are_exported_and_leave_with_th
     over, kept = await _intent(pool, COMPLETED, NONE), await _intent(pool, COMPLETED, UNSETTLED)
     await _competed(pool, over, kept)
     await _stamped(pool)
+    signature = await pool.fetchval("SELECT signature FROM intents WHERE intent_id = $1", over)
     assert (await Retention(pool, RetentionSettings(export_folder=tmp_path)).remove_batch()).intents == 1
     (line,) = _exported(tmp_path)
+    assert line["signature"] == "0x" + signature.hex()
     assert [auction["round"] for auction in line["auctions"]] == [1, 2]
     assert [outcome["award_number"] for outcome in line["outcomes"]] == [1]
     for table, count in (("auctions", 2), ("outcomes", 1)):
