@@ -92,13 +92,14 @@ class Pipeline:
         """Layer 6 from memory: whether it is known to find nothing."""
         return self._chain.funds_suffice_now(admissible, open_orders)
 
-    def has_room(self, admissible: Admissible, open_orders: UserOrders) -> bool:
-        """Whether the user has so little open that as much again, which other replicas may have accepted meanwhile,
-        would do no harm. For an order in which `business` and `chain_now` find nothing."""
+    def passes_now(self, admissible: Admissible, open_orders: UserOrders, times: int) -> bool:
+        """Layers 5 and 6 from memory: whether they find nothing, even with `times` as much open as is known of."""
         count = open_orders.count_without(admissible.intent_id) + 1
-        if 2 * count > self._policy().maximum_open_intents_per_user:
+        if times * count > self._policy().maximum_open_intents_per_user:
             return False
-        return self._chain.funds_suffice_now(admissible, open_orders, times=2)
+        return not self.business(admissible, open_orders) and self._chain.funds_suffice_now(
+            admissible, open_orders, times
+        )
 
     async def chain(self, admissible: Admissible, open_orders: UserOrders) -> list[Finding]:
         """Layer 6. Raises ChainUnavailable."""
