@@ -25,8 +25,6 @@ from intentmesh.v1.error_pb2 import ErrorReason
 from intentmesh.v1.intake_service_pb2 import SubmitIntentRequest
 
 _FIND_WHILE_OFF_SECONDS = 1.0
-# Why the signature of a contract wallet is refused, or cannot be judged.
-_OF_WALLETS = (ErrorReason.ERROR_REASON_INVALID_EIP1271_SIGNATURE, ErrorReason.ERROR_REASON_CHAIN_UNAVAILABLE)
 
 # The intent, and what it is counted under: services have budgets apart from the users' own.
 _CountingKey = tuple[IntentId, str]
@@ -151,22 +149,17 @@ class Admission:
         admissible = assessment.admissible
         if admissible is None:
             raise refusal(assessment.early)
-        if may_not_ask(assessment.security):
-            signature = await self._pipeline.settle_signature(admissible, assessment.signature)
-            raise refusal([*assessment.timing, *signature, *assessment.security])
         try:
             signature = await self._pipeline.settle_signature(admissible, assessment.signature)
-            faults = [*assessment.timing, *signature, *assessment.security]
-            if signature:
-                raise refusal(faults)
-        except MeshError as error:
-            # A wallet may have agreed when it was asked first, and say no or nothing now.
-            if error.reason not in _OF_WALLETS:
-                raise
-            stored = await self._acceptor.find_as_signed(admissible, caller, assessment.request)
-            if stored is None:
-                raise
+        except ChainUnavailable:
+            if stored := await self._found_as_signed(assessment, admissible, caller):
+                return stored
+            raise
+        faults = [*assessment.timing, *signature, *assessment.security]
+        if is_wallets_no(signature) and (stored := await self._found_as_signed(assessment, admissible, caller)):
             return stored
+        if signature or may_not_ask(assessment.security):
+            raise refusal(faults)
         if off := self._pipeline.switched_off():
             return await self._found_while_off(assessment, admissible, caller, refusal(off))
         try:
@@ -225,6 +218,14 @@ class Admission:
             if not found:
                 raise
         return Verdict(found, admissible.intent_id)
+
+    async def _found_as_signed(
+        self, assessment: Assessment, admissible: Admissible, caller: Caller
+    ) -> Acceptance | None:
+        """The intent, if it is stored with this signature: its wallet agreed then, whatever it says now."""
+        if may_not_ask(assessment.security):
+            return None
+        return await self._acceptor.find_as_signed(admissible, caller, assessment.request)
 
     async def _found_while_off(
         self, assessment: Assessment, admissible: Admissible, caller: Caller, off: MeshError
@@ -331,6 +332,11 @@ class _UserCounts:
 def may_not_ask(findings: Sequence[Finding]) -> bool:
     """Whether the caller has no business with the order at all, stored or not."""
     return any(finding.reason == ErrorReason.ERROR_REASON_NOT_ALLOWED for finding in findings)
+
+
+def is_wallets_no(findings: Sequence[Finding]) -> bool:
+    """Whether the contract wallet itself has refused to confirm its signature."""
+    return any(finding.reason == ErrorReason.ERROR_REASON_INVALID_EIP1271_SIGNATURE for finding in findings)
 
 
 def _known(assessment: Assessment) -> Admissible:

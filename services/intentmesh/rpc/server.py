@@ -32,7 +32,8 @@ log = structlog.get_logger()
 MAX_PENDING_REQUESTS = 20_000
 """Streams opening at the same time; grpc's default of 1,000 refuses a fleet that reconnects."""
 MAX_UNCLAIMED_SECONDS = 600
-"""Until grpc cancels a call that nobody has taken up; its default of 30 s ends streams that begin at a busy server."""
+"""Until grpc cancels a call that nobody has taken up, without a reason: long after its caller has given up. By grpc's
+default of 30 s streams that begin at a busy server are lost."""
 _TRANSPORT_LIMIT = 4
 """Times the largest request: grpc ends a call at once, untyped and uncounted, for a message that it does not take."""
 END_SECONDS = 2.0
@@ -212,9 +213,8 @@ def _grpc_server(settings: ServiceSettings, tracker: CallTracker, service: Servi
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.http2.max_ping_strikes", 0),
             ("grpc.server.max_pending_requests", MAX_PENDING_REQUESTS),
-            # Such a call ends as CANCELLED, without a reason: its caller's deadline and the bound above come first.
-            ("grpc.server_max_unrequested_time_in_server", MAX_UNCLAIMED_SECONDS),
             ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_REQUESTS),
+            ("grpc.server_max_unrequested_time_in_server", MAX_UNCLAIMED_SECONDS),
         ],
     )
 

@@ -116,8 +116,9 @@ class IntakeServiceServicer:
 
     def ListIntents(self, request, context):
         """ListIntents lists intents, newest first, in pages. Stable under inserts: an intent that exists when the first page is read
-        appears exactly once; with `statuses`, unless its status comes to be in or out of the list between two pages. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
-        separated by spaces, that would leave less to read.
+        appears exactly once; with `statuses`, unless it changes between two pages to a status that is wanted, or from one. A list that
+        takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields, separated by spaces, that would
+        leave less to read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

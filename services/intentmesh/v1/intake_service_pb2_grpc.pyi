@@ -56,8 +56,9 @@ class IntakeServiceStub:
     """GetIntent reads an intent by id."""
     ListIntents: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.ListIntentsRequest, _intake_service_pb2.ListIntentsResponse]
     """ListIntents lists intents, newest first, in pages. Stable under inserts: an intent that exists when the first page is read
-    appears exactly once; with `statuses`, unless its status comes to be in or out of the list between two pages. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
-    separated by spaces, that would leave less to read.
+    appears exactly once; with `statuses`, unless it changes between two pages to a status that is wanted, or from one. A list that
+    takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields, separated by spaces, that would
+    leave less to read.
     """
 
 @_typing.type_check_only
@@ -88,8 +89,9 @@ class IntakeServiceAsyncStub(IntakeServiceStub):
     """GetIntent reads an intent by id."""
     ListIntents: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.ListIntentsRequest, _intake_service_pb2.ListIntentsResponse]  # type: ignore[assignment]
     """ListIntents lists intents, newest first, in pages. Stable under inserts: an intent that exists when the first page is read
-    appears exactly once; with `statuses`, unless its status comes to be in or out of the list between two pages. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
-    separated by spaces, that would leave less to read.
+    appears exactly once; with `statuses`, unless it changes between two pages to a status that is wanted, or from one. A list that
+    takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields, separated by spaces, that would
+    leave less to read.
     """
 
 class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -153,8 +155,9 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_intake_service_pb2.ListIntentsResponse, _abc.Awaitable[_intake_service_pb2.ListIntentsResponse]]:
         """ListIntents lists intents, newest first, in pages. Stable under inserts: an intent that exists when the first page is read
-        appears exactly once; with `statuses`, unless its status comes to be in or out of the list between two pages. A list that takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields,
-        separated by spaces, that would leave less to read.
+        appears exactly once; with `statuses`, unless it changes between two pages to a status that is wanted, or from one. A list that
+        takes too long to read ends with DEADLINE_EXCEEDED, whose metadata `narrow` names the fields, separated by spaces, that would
+        leave less to read.
         """
 
 def add_IntakeServiceServicer_to_server(servicer: IntakeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -52,9 +52,10 @@ class Intake:
 
 
 StartIntake = Callable[..., AbstractAsyncContextManager[Intake]]
+Metadata = tuple[tuple[str, str], ...]
 
 
-def principal(text: str) -> tuple[tuple[str, str], ...]:
+def principal(text: str) -> Metadata:
     """Metadata with which a service of the mesh vouches for a caller."""
     return ((TOKEN_HEADER, INTERNAL_TOKEN), (PRINCIPAL_HEADER, text))
 

@@ -173,7 +173,7 @@ async def test_cancel__ended_otherwise__is_refused(intake: Intake) -> None:
         ("WRONG_OWNER", {"key": OTHER_KEY}),
         ("WRONG_OWNER", {"chain_id": ChainId(1)}),
         ("INSUFFICIENT_VALID_TO", {"validity": -5}),
-        ("EXCESSIVE_VALID_TO", {"validity": 630}),
+        ("EXCESSIVE_VALID_TO", {"validity": 655}),
     ],
 )
 async def test_cancel__not_what_the_user_signed_now__is_refused(intake: Intake, reason: str, change: dict) -> None:

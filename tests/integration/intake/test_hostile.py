@@ -17,6 +17,7 @@ from intentmesh.domain.order import Order
 from intentmesh.domain.signatures import sign
 from intentmesh.domain.types import format_address, format_intent_id
 from intentmesh.intake import open_orders
+from intentmesh.intake.turns import LONG_TURN, SHORT_TURN, Turns
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.metrics import INTENTS_SUBMITTED, RPC_IN_FLIGHT
 from intentmesh.rpc.principals import PRINCIPAL_HEADER, TOKEN_HEADER
@@ -337,6 +338,24 @@ async def test_stream__bytes_that_are_no_message__end_it_after_what_was_taken(in
         error = await refused(call.read())
     assert reason_of(error) == ("INVALID_FIELD" if kind == "no message" else "TOO_LARGE")
     assert await intake.rows() == 1
+
+
+async def test_stream__begins__turns_are_short_for_others_that_wait_to_begin(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    begun = Turns.begun
+
+    def watched(turns: Turns) -> None:
+        before = turns._size
+        begun(turns)
+        sizes.append((before, turns._size))
+
+    monkeypatch.setattr(Turns, "begun", watched)
+    call = intake.stub.SubmitIntents()
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+    assert sizes == [(LONG_TURN, SHORT_TURN)]
 
 
 async def test_stream__message_too_large_behind_a_good_one__that_one_is_answered_first(intake: Intake) -> None:

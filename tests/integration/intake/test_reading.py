@@ -32,9 +32,16 @@ from tests.fixtures.orders import (
     permit2_request,
     with_output,
 )
-from tests.integration.intake.conftest import Intake, StartIntake, principal, reason_of, refused, violations_of
+from tests.integration.intake.conftest import (
+    Intake,
+    Metadata,
+    StartIntake,
+    principal,
+    reason_of,
+    refused,
+    violations_of,
+)
 
-Metadata = tuple[tuple[str, str], ...]
 OPERATOR = principal("operator:ops")
 
 

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from intentmesh.rpc import server
 from intentmesh.rpc.channels import open_channel
 from intentmesh.rpc.errors import mesh_error_from_rpc
 from intentmesh.rpc.reflection import SERVICE_MODULES, public_services
@@ -48,6 +51,36 @@ class Gate(StatusServiceServicer):
         self.entered.set()
         yield status_service_pb2.WatchIntentResponse()
         await asyncio.sleep(60)
+
+
+class _Prompt(StatusServiceServicer):
+    async def GetIntentStatus(self, request, context):  # noqa: N802, ARG002
+        return status_service_pb2.GetIntentStatusResponse(intent_id=request.intent_id)
+
+
+async def test_server__busy_for_longer_than_calls_may_be_unclaimed__ends_those_that_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which is the bound of ours, and not of grpc, whose 30 s a busy server reaches."""
+    monkeypatch.setattr(server, "MAX_UNCLAIMED_SECONDS", 1)
+    begun = [threading.Event() for _ in range(5)]
+
+    def ask(target: str, has_begun: threading.Event) -> grpc.StatusCode:
+        with grpc.insecure_channel(target) as channel:
+            has_begun.set()
+            try:
+                StatusServiceStub(channel).GetIntentStatus(ASK, timeout=60, wait_for_ready=True)
+            except grpc.RpcError as error:
+                return error.code()  # type: ignore[attr-defined,no-any-return]  # it is a call as well
+        return grpc.StatusCode.OK
+
+    async with status_server(_Prompt()) as running:
+        calls = [asyncio.ensure_future(asyncio.to_thread(ask, running.target, event)) for event in begun]
+        await asyncio.sleep(0)
+        # The loop takes nothing up: that is what is tested.
+        assert all(event.wait(30) for event in begun)
+        time.sleep(4)  # noqa: ASYNC251
+        assert grpc.StatusCode.CANCELLED in await asyncio.gather(*calls)
 
 
 async def test_health__a_check_fails_and_recovers__follows_for_all_names() -> None:
